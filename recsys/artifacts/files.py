@@ -1,0 +1,86 @@
+"""Reading and writing files so that neither a crash nor a hostile file can hurt: durable writes, bounded strict reads.
+
+Must not know what the files mean.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from recsys.errors import VersionIncompleteError, VersionInvalidError
+
+_READ_BYTES = 4 * 2**20
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durable(path: Path, content: bytes | memoryview) -> None:
+    """Write a new file and wait until it is on disk. The caller makes its name durable."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_durable(path: Path, content: bytes) -> None:
+    """Write beside `path`, then rename onto it: a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        write_durable(temporary, content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
+def read_exactly(directory: int, name: str, n_bytes: int) -> bytes:
+    """Read a regular file of exactly `n_bytes` from an open directory, following no link.
+
+    Errors: VersionIncompleteError for one that is missing or shorter, VersionInvalidError for anything else.
+    Cost: one read into one buffer; what is returned is what was read, so what is hashed can be what is used.
+    """
+    descriptor = open_regular(directory, name)
+    try:
+        found = os.fstat(descriptor).st_size
+        if found > n_bytes:
+            raise VersionInvalidError(f"{name} has {found} bytes, the manifest says {n_bytes}")
+        if found < n_bytes:
+            raise VersionIncompleteError(f"{name} has {found} of {n_bytes} bytes")
+        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file:
+            content = file.read(n_bytes) if n_bytes <= _READ_BYTES else _read_large(descriptor, n_bytes)
+    finally:
+        os.close(descriptor)
+    if content is None or len(content) != n_bytes:
+        raise VersionIncompleteError(f"{name} shrank while it was read")
+    return content
+
+
+def open_regular(directory: int, name: str) -> int:
+    """Open a file of an open directory for reading, refusing links, devices, pipes and folders."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError as error:
+        raise VersionIncompleteError(f"{name} is missing") from error
+    except OSError as error:
+        raise VersionInvalidError(f"{name} cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise VersionInvalidError(f"{name} is not a regular file")
+    return descriptor
+
+
+def _read_large(descriptor: int, n_bytes: int) -> bytes:
+    parts = []
+    remaining = n_bytes
+    while remaining and (part := os.read(descriptor, min(remaining, _READ_BYTES))):
+        parts.append(part)
+        remaining -= len(part)
+    return b"".join(parts)

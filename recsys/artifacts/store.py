@@ -1,0 +1,243 @@
+"""The directory of model versions: list, stage, publish by rename, prune. One directory is one version.
+
+Owns what is under the models directory. A version becomes visible whole, in one rename, or not at all. Folders and
+files that the store did not make are reported and left alone. Safe for several processes at once: publishing and
+pruning hold a lock that a killed process lets go of by itself.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsys.artifacts.files import fsync_directory, write_durable
+from recsys.artifacts.manifest import MANIFEST_NAME, FileRecord, Manifest
+from recsys.artifacts.servable import read_manifest
+from recsys.artifacts.version import FIRST_VERSION, Version
+from recsys.errors import (
+    StoreError,
+    UnknownVersionError,
+    VersionIncompleteError,
+    VersionInvalidError,
+    VersionTakenError,
+)
+
+_STAGING = ".staging"
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A directory named as a version, as it looks from outside: nothing but the manifest was read.
+
+    `fingerprint` changes with any change of content. Exactly one of `manifest` and `problem` is set; `incomplete` says
+    that the problem is what a copy under way looks like.
+    """
+
+    version: Version
+    fingerprint: str
+    manifest: Manifest | None
+    problem: str | None = None
+    incomplete: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`entries` by rising version; `strangers` are names that the store did not make."""
+
+    entries: tuple[Entry, ...]
+    strangers: tuple[str, ...]
+
+    def find(self, version: Version) -> Entry | None:
+        return next((entry for entry in self.entries if entry.version == version), None)
+
+
+class ModelStore:
+    """The versions under one directory, for reading and for publishing into."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._seen: dict[str, Entry] = {}
+
+    def ensure(self) -> None:
+        with self._translating_errors():
+            self.directory.mkdir(parents=True, exist_ok=True)
+
+    def path(self, version: Version) -> Path:
+        return self.directory / str(version)
+
+    def scan(self) -> Listing:
+        """Look at the directory. A manifest is read again only when its directory has changed.
+
+        Errors: StoreError when the directory cannot be read; a single bad version is an entry with a problem.
+        Cost: one stat for each file of each version.
+        """
+        entries, strangers = [], []
+        with self._translating_errors():
+            names = sorted(os.listdir(self.directory))
+        for name in names:
+            version = Version.find(name)
+            if version is not None:
+                entries.append(self._look(version))
+            elif name not in (_STAGING, _LOCK):
+                strangers.append(name)
+        self._seen = {str(entry.version): entry for entry in entries}
+        return Listing(tuple(sorted(entries, key=lambda entry: entry.version)), tuple(strangers))
+
+    def _look(self, version: Version) -> Entry:
+        path = self.path(version)
+        fingerprint = _fingerprint(path)
+        seen = self._seen.get(str(version))
+        if seen is not None and seen.fingerprint == fingerprint:
+            return seen
+        try:
+            return Entry(version, fingerprint, read_manifest(path))
+        except VersionInvalidError as error:
+            incomplete = isinstance(error, VersionIncompleteError)
+            return Entry(version, fingerprint, None, error.detail, incomplete)
+
+    def get(self, version: Version) -> Entry:
+        """Return one version's entry. Errors: UnknownVersionError when there is no such directory."""
+        if not os.path.lexists(self.path(version)):
+            raise UnknownVersionError(f"there is no {version} in {self.directory}")
+        return self._look(version)
+
+    def next_version(self, taken: Iterable[Version] = ()) -> Version:
+        """Return the patch after the highest valid version, here or in `taken`, skipping names that stand already."""
+        entries = self.scan().entries
+        valid = [entry.version for entry in entries if entry.manifest is not None] + list(taken)
+        names = {entry.version for entry in entries} | set(taken)
+        version = max(valid).next_patch if valid else FIRST_VERSION
+        while version in names:
+            version = version.next_patch
+        return version
+
+    @contextmanager
+    def stage(self) -> Iterator[Path]:
+        """Give an empty directory to build a version in; what is left of it afterwards is removed.
+
+        It is locked while in use, so that a clean-up by another process leaves it alone.
+        """
+        with self._translating_errors():
+            parent = self.directory / _STAGING
+            parent.mkdir(parents=True, exist_ok=True)
+            staged = parent / f"{os.getpid()}-{os.urandom(6).hex()}"
+            staged.mkdir()
+            lock = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with self._translating_errors():
+                yield staged
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+            os.close(lock)
+
+    def publish(
+        self, staged: Path, version: Version | None, describe: Callable[[Version, tuple[FileRecord, ...]], Manifest]
+    ) -> Manifest:
+        """Make what lies in `staged` a version: hash the files, write the manifest last, sync, rename.
+
+        `version` None takes the next free one, decided under the lock. `describe` makes the manifest.
+        Errors: VersionTakenError, StoreError. After any error nothing is visible.
+        """
+        records = tuple(_record(path) for path in sorted(staged.iterdir()))
+        with self._locked():
+            chosen = version or self.next_version()
+            target = self.path(chosen)
+            if os.path.lexists(target):
+                raise VersionTakenError(f"{chosen} exists in {self.directory}", hint="choose another name")
+            manifest = describe(chosen, records)
+            write_durable(staged / MANIFEST_NAME, manifest.to_json())
+            fsync_directory(staged)
+            staged.rename(target)
+            fsync_directory(self.directory)
+        return manifest
+
+    def prune(self, keep: int, protected: Iterable[Version]) -> list[Version]:
+        """Remove the lowest valid versions until `keep` are left; never one of `protected`. Returns what was
+        removed.
+        """
+        with self._locked():
+            valid = [entry.version for entry in self.scan().entries if entry.manifest is not None]
+            removable = [version for version in valid if version not in set(protected)]
+            removed = removable[: max(0, len(valid) - keep)]
+            for version in removed:
+                self._remove(version)
+            if removed:
+                fsync_directory(self.directory)
+        return removed
+
+    def _remove(self, version: Version) -> None:
+        """Take a version out in one rename, then delete it: nobody sees half of it."""
+        with self.stage() as trash:
+            self.path(version).rename(trash / str(version))
+
+    def clean_up(self) -> int:
+        """Remove what killed processes left in the staging folder; returns how many. What is in use is left alone."""
+        removed = 0
+        staging = self.directory / _STAGING
+        if not staging.is_dir():
+            return 0
+        with self._translating_errors():
+            for path in staging.iterdir():
+                if _is_abandoned(path):
+                    shutil.rmtree(path, ignore_errors=True)
+                    removed += 1
+        return removed
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.ensure()
+        with self._translating_errors():
+            lock = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(lock)
+
+    @contextmanager
+    def _translating_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"{error.filename or self.directory}: {error.strerror or error}",
+                hint="RECSYS_PATHS__MODELS names the directory of model versions",
+            ) from error
+
+
+def _is_abandoned(staged: Path) -> bool:
+    try:
+        handle = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _record(path: Path) -> FileRecord:
+    content = path.read_bytes()
+    return FileRecord(path=path.name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _fingerprint(path: Path) -> str:
+    """Tell any change of a directory's content from outside: names, kinds, sizes, times and inodes of all it holds."""
+    parts = []
+    try:
+        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+            found = entry.stat(follow_symlinks=False)
+            parts.append((entry.name, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+        parts.append(("", os.lstat(path).st_mode, 0, 0, 0, os.lstat(path).st_ino))
+    except OSError as error:
+        parts = [(type(error).__name__, error.errno or 0, 0, 0, 0, 0)]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,164 @@
+"""`recsys`: reads the command line, runs one command, turns an expected failure into one clear line.
+
+Exit status 0 done, 1 refused or failed, 2 wrong usage. Must import nothing heavy: OpenBLAS reads its number of threads
+when numpy is loaded, which is after the settings are known.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recsys import __version__
+from recsys.errors import RecsysError
+
+_BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_EPILOG = "Settings come from RECSYS_<SECTION>__<NAME> and config/*.toml; README.md lists them."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed) or 0)
+    except RecsysError as error:
+        print(f"recsys: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("recsys: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe every command."""
+    parser = argparse.ArgumentParser(prog="recsys", description="A movie recommender in one process.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"recsys {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser(
+        "serve", help="run the service", description="Run the service until it is told to stop."
+    )
+    _data_argument(serve)
+    serve.add_argument("--host", help="address to listen on (RECSYS_SERVER__HOST, 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on, 0 takes a free one (RECSYS_SERVER__PORT, 8000)")
+    serve.set_defaults(run=_serve)
+
+    train = commands.add_parser(
+        "train",
+        help="train and publish one version",
+        description="Train, evaluate, gate and publish one version. A running service picks it up by itself.",
+    )
+    _data_argument(train)
+    train.add_argument("--version", metavar="vX.Y.Z", help="name of the version (default: the next free one)")
+    train.add_argument("--models", type=Path, metavar="DIR", help="where versions live (RECSYS_PATHS__MODELS)")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure the model on a data set",
+        description="Measure the model beside popularity. temporal: each user's last fifth is the test, NDCG@10. "
+        "strong: unseen users, NDCG@100, mean of several splits.",
+    )
+    evaluate.add_argument("--data", type=Path, required=True, metavar="PATH", help=_DATA_HELP)
+    evaluate.add_argument("--protocol", choices=("temporal", "strong"), default="temporal")
+    evaluate.add_argument("--seeds", type=int, default=5, help="splits of the strong protocol (5)")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.set_defaults(run=_evaluate)
+
+    _models_commands(commands)
+
+    sample = commands.add_parser(
+        "sample", help="write the sample data set", description="Write the sample data set as MovieLens CSV files."
+    )
+    sample.add_argument("directory", type=Path, metavar="DIR")
+    sample.set_defaults(run=_sample)
+    return parser
+
+
+_DATA_HELP = "MovieLens directory or zip, or a CSV with a header (RECSYS_DATA__PATH; the sample if not given)"
+
+
+def _data_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, metavar="PATH", help=_DATA_HELP)
+
+
+def _models_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    models = commands.add_parser(
+        "models",
+        help="look at versions, pin, roll back",
+        description="The versions of the local store. Works beside a running service, which follows within a second.",
+    )
+    models.add_argument("--models", type=Path, metavar="DIR", help="where versions live (RECSYS_PATHS__MODELS)")
+    actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
+    for name, takes_version, text in (
+        ("list", False, "every version with its verdict"),
+        ("show", True, "a version's manifest"),
+        ("verify", True, "read every byte and ask the golden queries"),
+        ("pin", True, "serve this version until the pin is lifted"),
+        ("unpin", False, "lift the pin"),
+        ("rollback", False, "pin the highest accepted version below the one served"),
+    ):
+        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if takes_version:
+            action.add_argument("version", metavar="vX.Y.Z")
+        if name in ("list", "show"):
+            action.add_argument("--json", action="store_true", help="print JSON")
+        action.set_defaults(run=_models, action=name)
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from recsys.cli.settings import read_settings
+
+    settings = read_settings({"data": {"path": parsed.data}, "server": {"host": parsed.host, "port": parsed.port}})
+    _cap_blas_threads(1)
+    from recsys.cli.serve import run
+
+    return run(settings)
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    from recsys.cli.settings import read_settings
+
+    settings = read_settings({"data": {"path": parsed.data}, "paths": {"models": parsed.models}})
+    _cap_blas_threads(settings.training.blas_threads)
+    from recsys.cli.train import run
+
+    return run(settings, parsed.version)
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from recsys.cli.settings import read_settings
+
+    settings = read_settings({"data": {"path": parsed.data}})
+    _cap_blas_threads(settings.training.blas_threads)
+    from recsys.cli.evaluate import run
+
+    return run(settings, protocol=parsed.protocol, seeds=parsed.seeds, as_json=parsed.json)
+
+
+def _models(parsed: argparse.Namespace) -> int:
+    from recsys.cli.settings import read_settings
+
+    settings = read_settings({"paths": {"models": parsed.models}})
+    _cap_blas_threads(1)
+    from recsys.cli import models
+
+    return models.run(settings, parsed.action, getattr(parsed, "version", None), as_json=getattr(parsed, "json", False))
+
+
+def _sample(parsed: argparse.Namespace) -> int:
+    from recsys.datasets.sample import write_sample
+
+    print(f"the sample data set is in {write_sample(parsed.directory)}")
+    return 0
+
+
+def _cap_blas_threads(n: int) -> None:
+    """Scoring one user is too small to share, and training is reproducible with one thread."""
+    for variable in _BLAS_VARIABLES:
+        os.environ.setdefault(variable, str(n))

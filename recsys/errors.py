@@ -1,0 +1,98 @@
+"""Every error the project raises on purpose: one root, a stable code, an HTTP status, and a hint for the reader.
+
+`web.middleware` renders these as problem+json and `cli.main` as one line; nothing else translates errors.
+Must not import anything of the project.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input: where (`query.n`, `ratings[3].rating`, `u.data:17`) and what."""
+
+    where: str
+    problem: str
+
+
+class RecsysError(Exception):
+    """Root of all expected failures. `status` is the HTTP status, `code` is stable for programs."""
+
+    status = 500
+    code = "internal"
+    title = "Something went wrong"
+
+    def __init__(self, detail: str, *, hint: str | None = None, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.hint})" if self.hint else self.detail
+
+
+class InvalidInputError(RecsysError):
+    """A parameter, a body or an argument that cannot be used; `problems` names each field."""
+
+    status, code, title = 400, "invalid_input", "The request is not valid"
+
+
+class SettingsError(RecsysError):
+    """A setting that cannot be used; stops the start."""
+
+    status, code, title = 500, "invalid_settings", "A setting is wrong"
+
+
+class DataError(RecsysError):
+    """Ratings or catalogue files that cannot be read or trusted."""
+
+    status, code, title = 422, "invalid_data", "The data set cannot be used"
+
+
+class UnknownUserError(RecsysError):
+    status, code, title = 404, "unknown_user", "No such user"
+
+
+class UnknownItemError(RecsysError):
+    status, code, title = 404, "unknown_item", "No such item"
+
+
+class UnknownVersionError(RecsysError):
+    status, code, title = 404, "unknown_version", "No such model version"
+
+
+class VersionTakenError(RecsysError):
+    status, code, title = 409, "version_taken", "That version exists already"
+
+
+class VersionInvalidError(RecsysError):
+    """A version directory that does not agree with its manifest, or whose manifest cannot be used."""
+
+    status, code, title = 422, "version_invalid", "The model version is not valid"
+
+
+class VersionIncompleteError(VersionInvalidError):
+    """A directory that may still be being copied: no manifest yet, a file missing, or a file too short."""
+
+    code = "version_incomplete"
+
+
+class StoreError(RecsysError):
+    """The model store cannot be read or written (permissions, a full disk)."""
+
+    status, code, title = 503, "store_unavailable", "The model store is not available"
+
+
+class ModelNotReadyError(RecsysError):
+    status, code, title = 503, "model_not_ready", "There is no model yet"
+
+
+class TrainingError(RecsysError):
+    """A training run that ended without a version."""
+
+    status, code, title = 500, "training_failed", "Training failed"
+
+
+class PinnedBySettingError(RecsysError):
+    status, code, title = 409, "pinned_by_setting", "The pin comes from a setting"

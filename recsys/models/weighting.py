@@ -1,0 +1,42 @@
+"""How much each rating of a history counts: its grade times its recency.
+
+The model is fitted on "rated or not" and asked with these weights. On ml-100k, protocol T, that is the largest single
+gain (NDCG@10 .177 → .2165), and because it happens at the question it needs no retraining.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.datasets.ratings import Float32
+
+#: Stars of five → weight. Between the points the weight is interpolated, so half stars have their own.
+GRADE_STARS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
+GRADE_WEIGHTS = (0.05, 0.1, 0.3, 0.6, 1.0, 1.2)
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Weights of a history's ratings.
+
+    `graded`: weigh by stars, else each rating counts 1. `half_life`: the share of a history after which a rating counts
+    half (None: all count alike, for data without times).
+    """
+
+    graded: bool = True
+    half_life: float | None = 0.25
+
+    def weights(self, stars: Float32, *, ordered: bool = True) -> Float32:
+        """Return w = grade(stars) · ½^(position from the end / (half_life · n)).
+
+        `stars` float32 [n_history], oldest first, in stars of five; the result is float32 [n_history], all > 0.
+        `ordered` false leaves recency out: the order of this history means nothing. Cost: O(n_history).
+        """
+        n = stars.shape[0]
+        weights = (
+            np.interp(stars, GRADE_STARS, GRADE_WEIGHTS).astype(np.float32) if self.graded else np.ones(n, np.float32)
+        )
+        if ordered and self.half_life is not None and n > 1:
+            from_end = np.arange(n - 1, -1, -1, dtype=np.float32)
+            weights *= np.exp2(-from_end / np.float32(self.half_life * n))
+        return weights

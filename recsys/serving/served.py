@@ -1,0 +1,207 @@
+"""A model made ready to answer at speed: JSON fragments, filters, title search and bounded caches hang on it.
+
+Everything here belongs to one version and goes with it when its last request ends. Built in a thread; read-only after
+that, but for the caches, which only the event loop's thread touches.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from recsys.artifacts.contents import yield_to_loop
+from recsys.artifacts.servable import Servable
+from recsys.datasets.ratings import freeze
+from recsys.models.recommend import History, Scores
+from recsys.models.topk import top_k
+from recsys.serving.search import TitleIndex, fold
+
+Value = TypeVar("Value")
+Mask = NDArray[np.bool_]
+
+_CHUNK = 100
+_MAX_MASKS = 256
+
+
+class BoundedCache(Generic[Value]):
+    """Keeps what was used last, up to a number of bytes. Not thread-safe."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[object, tuple[Value, int]] = OrderedDict()
+
+    def get(self, key: object) -> Value | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def put(self, key: object, value: Value, n_bytes: int) -> None:
+        if n_bytes > self._max_bytes:
+            return
+        if (old := self._kept.pop(key, None)) is not None:
+            self._bytes -= old[1]
+        self._kept[key] = (value, n_bytes)
+        self._bytes += n_bytes
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._kept.popitem(last=False)[1][1]
+
+
+class ServedModel:
+    """One version, ready to answer."""
+
+    def __init__(
+        self,
+        servable: Servable,
+        *,
+        fingerprint: str = "",
+        score_cache_bytes: int = 32 * 2**20,
+        answer_cache_bytes: int = 16 * 2**20,
+        pause: Callable[[], None] = yield_to_loop,
+    ) -> None:
+        catalogue = servable.contents.catalogue
+        self.servable = servable
+        self.version = servable.version
+        self.fingerprint = fingerprint
+        self.loaded_at = datetime.now(UTC)
+        self.recommender = servable.recommender
+        self.item_ids = catalogue.item_ids
+        self.item_index = servable.item_index
+        self.user_index = servable.user_index
+        self.fragments = _fragments(servable, pause)
+        self.years = freeze(np.array([year or 0 for year in catalogue.years], np.int16))
+        self.genre_names, self._genres = _genre_masks(catalogue.genres, pause)
+        self.titles = TitleIndex(catalogue.titles, pause=pause)
+        self._masks: BoundedCache[Mask] = BoundedCache(_MAX_MASKS * max(1, catalogue.n_items))
+        self._scores: BoundedCache[Scores] = BoundedCache(score_cache_bytes)
+        self.answers: BoundedCache[bytes] = BoundedCache(answer_cache_bytes)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    def scores_of_user(self, user: int) -> Scores:
+        """Score every item for a user of the model, from memory if they were asked for lately: filters, exclusions and
+        another `n` then cost only the selection.
+        """
+        scores = self._scores.get(user)
+        if scores is None:
+            scores = self.recommender.scores(self.servable.history(user))
+            own = scores.values is not self.recommender.popularity
+            self._scores.put(user, scores, scores.nbytes if own else 64)
+        return scores
+
+    def rated_by(self, user: int) -> NDArray[np.int32]:
+        """The items of a user's history, int32."""
+        contents = self.servable.contents
+        start, end = contents.history_indptr[user], contents.history_indptr[user + 1]
+        return contents.history_items[start:end]
+
+    def mask(self, genres: tuple[str, ...], year_from: int | None, year_to: int | None) -> Mask | None:
+        """Where items are of any of `genres` and of these years, bool [n_items]; None when nothing is asked for.
+
+        An item without a year is in no range of years.
+        """
+        if not genres and year_from is None and year_to is None:
+            return None
+        key = (genres, year_from, year_to)
+        mask = self._masks.get(key)
+        if mask is None:
+            mask = self.mask_uncached(genres, year_from, year_to)
+            assert mask is not None
+            self._masks.put(key, freeze(mask), mask.nbytes)
+        return mask
+
+    def mask_uncached(self, genres: tuple[str, ...], year_from: int | None, year_to: int | None) -> Mask | None:
+        """`mask` for other threads than the loop's: it leaves the cache alone."""
+        if not genres and year_from is None and year_to is None:
+            return None
+        mask = np.ones(self.n_items, bool)
+        if genres:
+            wanted = [self._genres[name] for name in map(fold, genres) if name in self._genres]
+            mask = np.logical_or.reduce(wanted) if wanted else np.zeros(self.n_items, bool)
+        if year_from is not None:
+            mask = mask & (self.years >= max(year_from, 1))
+        if year_to is not None:
+            mask = mask & (self.years <= year_to) & (self.years > 0)
+        return mask
+
+    def indices(self, item_ids: Iterable[str]) -> NDArray[np.int32] | None:
+        """Positions of those ids that the model knows; None when it knows none."""
+        found = [self.item_index[item] for item in item_ids if item in self.item_index]
+        return np.array(found, np.int32) if found else None
+
+    def similar(self, item: int, n: int, allowed: Mask | None = None) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Return the `n` items most like `item` and how like it they are, best first.
+
+        By partial correlation ρ_ij = −C_ij / √(C_ii·C_jj): how much two films go together once every other film is
+        accounted for, so that blockbusters are not similar to everything. An item that too few have rated is compared
+        by the share of genres in common instead. Cost: O(n_items).
+        """
+        contents = self.servable.contents
+        likeness = np.full(self.n_items, -np.inf, np.float32)
+        if contents.item_item is not None and contents.row_norms is not None and item < contents.row_norms.size:
+            row = contents.row_norms[item] * contents.item_item.row(item) * contents.column_norms
+            likeness[: row.size] = np.where(row > 0, row, -np.inf)
+        if not np.any(likeness > 0):
+            likeness = self._genre_likeness(item)
+        likeness[item] = -np.inf
+        if allowed is not None:
+            likeness[~allowed] = -np.inf
+        chosen = top_k(likeness, n)
+        return chosen, likeness[chosen]
+
+    def _genre_likeness(self, item: int) -> NDArray[np.float32]:
+        """Jaccard similarity of genres, float32 [n_items]; -inf where nothing is in common."""
+        if not self._genres:
+            return np.full(self.n_items, -np.inf, np.float32)
+        masks = np.array(list(self._genres.values()))
+        mine = masks[:, item]
+        common = masks[mine].sum(axis=0, dtype=np.float32)
+        either = masks.sum(axis=0, dtype=np.float32) + mine.sum() - common
+        likeness: NDArray[np.float32] = np.where(common > 0, common / np.maximum(either, 1), -np.inf)
+        return likeness.astype(np.float32)
+
+    def warm_up(self) -> None:
+        """Touch every path once, so that the first request does not pay for page faults and lazy imports."""
+        for user in range(min(3, len(self.user_index))):
+            scores = self.recommender.scores(self.servable.history(user))
+            self.recommender.select(scores, 10, excluded=self.rated_by(user))
+        self.recommender.recommend(History.empty(), 10)
+        if self.n_items:
+            self.similar(0, 10)
+
+
+def _fragments(servable: Servable, pause: Callable[[], None]) -> list[bytes]:
+    """The JSON of each item without its braces, so that an answer is a join."""
+    catalogue = servable.contents.catalogue
+    fragments: list[bytes] = []
+    rows = zip(catalogue.item_ids, catalogue.titles, catalogue.years, catalogue.genres, strict=True)
+    for number, (item_id, title, year, genres) in enumerate(rows):
+        fragments.append(orjson.dumps({"item_id": item_id, "title": title, "year": year, "genres": genres})[1:-1])
+        if number % _CHUNK == 0:
+            pause()
+    return fragments
+
+
+def _genre_masks(
+    genres: tuple[tuple[str, ...], ...], pause: Callable[[], None]
+) -> tuple[tuple[str, ...], dict[str, Mask]]:
+    """Genre names in alphabetical order, and for each folded name where it holds, bool [n_items]."""
+    members: dict[str, list[int]] = {}
+    for item, names in enumerate(genres):
+        for name in names:
+            members.setdefault(name, []).append(item)
+        if item % 1000 == 0:
+            pause()
+    masks: dict[str, Mask] = {}
+    for name, items in members.items():
+        mask = masks.setdefault(fold(name), np.zeros(len(genres), bool))
+        mask[items] = True
+    return tuple(sorted(members)), {name: freeze(mask) for name, mask in masks.items()}

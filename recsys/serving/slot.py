@@ -1,0 +1,28 @@
+"""The one mutable reference: which model answers.
+
+A request takes `current` once and keeps that model to its end. Assignment is atomic, and only the watcher assigns.
+"""
+
+from recsys.errors import ModelNotReadyError
+from recsys.serving.served import ServedModel
+
+
+class Slot:
+    """Holds the model that is served, None before the first."""
+
+    __slots__ = ("current", "swaps")
+
+    def __init__(self) -> None:
+        self.current: ServedModel | None = None
+        self.swaps = 0
+
+    def take(self) -> ServedModel:
+        """Return the model to answer this request with. Errors: ModelNotReadyError before the first."""
+        model = self.current
+        if model is None:
+            raise ModelNotReadyError("the first model is still on its way", hint="GET /health/ready says how far it is")
+        return model
+
+    def swap(self, model: ServedModel) -> None:
+        self.current = model
+        self.swaps += 1

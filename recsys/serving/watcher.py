@@ -1,0 +1,251 @@
+"""Rescan → policy → load in a thread → swap: the only path by which what is served changes.
+
+An event from the file system is a hint, never a fact: the kernel's queue may overflow, and a directory that is removed
+and made again goes silent for ever. So every event, every kick and every tick of a timer lead to the same full rescan.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from watchfiles import awatch
+
+from recsys.artifacts.manifest import format_time
+from recsys.artifacts.marks import Mark, Marks
+from recsys.artifacts.servable import load_servable
+from recsys.artifacts.store import Entry, Listing, ModelStore
+from recsys.artifacts.version import Version
+from recsys.errors import RecsysError, StoreError, VersionIncompleteError, VersionInvalidError
+from recsys.serving.policy import Decision, Situation, decide
+from recsys.serving.served import ServedModel
+from recsys.serving.slot import Slot
+
+_log = structlog.get_logger(__name__)
+_DEBOUNCE_MS = 100
+_LOADS_IN_A_ROW = 32
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the last rescan found, for operators: the decision, the versions, the marks, and what could not be read."""
+
+    decision: Decision = Decision(None, "nothing seen yet")
+    listing: Listing = Listing((), ())
+    failed: dict[str, Mark] = field(default_factory=dict)
+    pin: Version | None = None
+    pin_is_setting: bool = False
+    problem: str | None = None
+
+    @property
+    def degraded(self) -> str | None:
+        return self.problem or self.decision.degraded
+
+
+class Watcher:
+    """Keeps the slot at what the policy wants. `run` is its task; `state` is what it saw last."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        marks: Marks,
+        slot: Slot,
+        *,
+        rescan_s: float,
+        setting_pin: Version | None = None,
+        build: Callable[..., ServedModel] = ServedModel,
+        on_swap: Callable[[ServedModel], None] = lambda model: None,
+    ) -> None:
+        self.state = Watched()
+        self._store = store
+        self._marks = marks
+        self._slot = slot
+        self._rescan_s = rescan_s
+        self._setting_pin = setting_pin
+        self._build = build
+        self._on_swap = on_swap
+        self._failed: dict[str, Mark] = {}
+        self._kick = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+
+    def kick(self) -> None:
+        """Ask for a rescan soon; never waits."""
+        self._kick.set()
+
+    async def start(self) -> None:
+        """Recall the marks and rescan once, so that a service with a model is ready when its port opens."""
+        with contextlib.suppress(RecsysError):
+            self._failed = await asyncio.to_thread(self._marks.failed)
+        await self.rescan()
+
+    async def run(self) -> None:
+        """Rescan on every hint until cancelled. Nothing that goes wrong in a rescan ends it."""
+        hints = asyncio.create_task(self._listen(), name="watch-files")
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._kick.wait(), self._rescan_s)
+                self._kick.clear()
+                try:
+                    await self.rescan()
+                except Exception:
+                    _log.exception("a rescan failed; what is served stays")
+        finally:
+            hints.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await hints
+
+    async def _listen(self) -> None:
+        """Turn file events into kicks. A root that is replaced is watched anew, found by its inode on the timer."""
+        while True:
+            with contextlib.suppress(OSError, RuntimeError):
+                async for _ in self._events():
+                    self.kick()
+            await asyncio.sleep(self._rescan_s)
+
+    async def _events(self) -> AsyncIterator[None]:
+        roots = [path for path in (self._store.directory, self._marks.directory) if path.is_dir()]
+        identity = _inodes(roots)
+        stop = asyncio.Event()
+
+        async def stop_when_replaced() -> None:
+            while _inodes(roots) == identity:  # noqa: ASYNC110  nothing tells us of a new inode but looking
+                await asyncio.sleep(self._rescan_s)
+            stop.set()
+
+        guard = asyncio.create_task(stop_when_replaced(), name="watch-roots")
+        try:
+            # staging is busy and means nothing until it is renamed; the filter runs in this loop and is cheap
+            async for _ in awatch(
+                *roots,
+                watch_filter=lambda _change, path: "/.staging/" not in path,
+                debounce=_DEBOUNCE_MS,
+                step=20,
+                rust_timeout=1000,
+                stop_event=stop,
+            ):
+                yield
+        finally:
+            guard.cancel()
+
+    async def rescan(self) -> None:
+        """Look, decide, and swap if something else should be served; again while what should be turns out bad."""
+        async with self._one_at_a_time:
+            for _ in range(_LOADS_IN_A_ROW):
+                situation, seen = await asyncio.to_thread(self._look)
+                decision = decide(situation)
+                if decision.degraded != self.state.decision.degraded and decision.degraded:
+                    _log.warning("not serving as wished", because=decision.degraded)
+                self.state = replace(seen, decision=decision)
+                entry = seen.listing.find(decision.version) if decision.version else None
+                current = self._slot.current
+                if entry is None or entry.manifest is None or str(entry.version) in seen.failed:
+                    return
+                if current is not None and _is_served(current, entry):
+                    return
+                if await self._load(entry, current):
+                    self.state = replace(self.state, failed=dict(self._failed))
+
+    def _look(self) -> tuple[Situation, Watched]:
+        """Gather what the policy decides on. Runs in a thread; a directory that cannot be read counts as empty."""
+        listing, pin, problem = Listing((), ()), None, None
+        try:
+            listing = self._store.scan()
+        except StoreError as error:
+            problem = str(error)
+        else:
+            self._update_marks(listing)
+        try:
+            pin = self._setting_pin or self._marks.pinned()
+        except StoreError as error:
+            problem, pin = str(error), self.state.pin
+        failed = {entry.version for entry in listing.entries if str(entry.version) in self._failed}
+        current = self._slot.current
+        situation = Situation(
+            available={
+                entry.version: entry.manifest.accepted
+                for entry in listing.entries
+                if entry.manifest is not None and entry.version not in failed
+            },
+            pin=pin,
+            serving=Version.find(current.version) if current else None,
+            serving_accepted=current.servable.manifest.accepted if current else True,
+            failed=frozenset(failed),
+        )
+        pin_is_setting = self._setting_pin is not None
+        return situation, Watched(Decision(None, ""), listing, dict(self._failed), pin, pin_is_setting, problem)
+
+    def _update_marks(self, listing: Listing) -> None:
+        """Mark what the listing found to be bad, and forget marks whose content has changed or gone."""
+        present = {str(entry.version): entry for entry in listing.entries}
+        outdated = {
+            name
+            for name, mark in self._failed.items()
+            if name not in present or present[name].fingerprint != mark.fingerprint
+        }
+        for name in outdated:
+            del self._failed[name]
+        for name, entry in present.items():
+            if entry.problem is not None and name not in self._failed:
+                self._mark(entry, entry.problem, quietly=entry.incomplete or name in outdated)
+        with contextlib.suppress(StoreError):
+            self._marks.forget(outdated - set(self._failed))
+
+    def _mark(self, entry: Entry, reason: str, *, quietly: bool = False) -> None:
+        mark = Mark(entry.fingerprint, reason, format_time(datetime.now(UTC)))
+        self._failed[str(entry.version)] = mark
+        log = _log.info if quietly else _log.warning
+        log("version quarantined", version=str(entry.version), reason=reason)
+        try:
+            self._marks.mark(str(entry.version), mark)
+        except StoreError as error:
+            _log.warning("the mark is kept in memory only", reason=str(error))
+
+    async def _load(self, entry: Entry, current: ServedModel | None) -> bool:
+        """Load, verify and build a version in a thread, then swap by one assignment. True: the slot is right now."""
+        path = self._store.path(entry.version)
+        try:
+            model = await asyncio.to_thread(self._prepare, path, entry.fingerprint)
+        except VersionInvalidError as error:
+            self._mark(entry, error.detail, quietly=isinstance(error, VersionIncompleteError))
+            return False
+        except MemoryError:
+            self._mark(entry, "there is not enough memory to load it")
+            return False
+        if current is not None and _is_same(current, model):
+            current.fingerprint = entry.fingerprint
+            return True
+        self._slot.swap(model)
+        _log.info("serving", version=model.version, before=current.version if current else None)
+        self._on_swap(model)
+        return True
+
+    def _prepare(self, path: Path, fingerprint: str) -> ServedModel:
+        model = self._build(load_servable(path), fingerprint=fingerprint)
+        model.warm_up()
+        return model
+
+
+def _is_served(current: ServedModel, entry: Entry) -> bool:
+    return current.version == str(entry.version) and current.fingerprint == entry.fingerprint
+
+
+def _is_same(current: ServedModel, model: ServedModel) -> bool:
+    """Whether only times or inodes of the files have changed, as a restored backup does."""
+    digests = {current.servable.manifest.digest, model.servable.manifest.digest}
+    return current.version == model.version and len(digests) == 1
+
+
+def _inodes(roots: list[Path]) -> list[tuple[int, int] | None]:
+    found: list[tuple[int, int] | None] = []
+    for root in roots:
+        try:
+            status = os.stat(root)
+            found.append((status.st_dev, status.st_ino))
+        except OSError:
+            found.append(None)
+    return found

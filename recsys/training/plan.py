@@ -1,0 +1,51 @@
+"""What a training run is asked to do, as plain data: it travels to the training process.
+
+Must stay light: the server imports it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsys.artifacts.version import Version
+from recsys.settings import Settings
+from recsys.training.gate import Limits
+from recsys.training.hyperparameters import Hyperparameters
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a run is asked to do. `version` None takes the next free name; `data` None is the sample."""
+
+    models: Path
+    sample: Path
+    data: Path | None = None
+    version: Version | None = None
+    parameters: Hyperparameters = Hyperparameters()
+    limits: Limits = Limits()
+    seed: int = 0
+    max_bad_share: float = 0.01
+
+    @property
+    def source(self) -> str:
+        return str(self.data) if self.data is not None else "sample"
+
+
+def plan_from(settings: Settings, *, version: Version | None = None) -> TrainingPlan:
+    """Make the plan that the settings describe."""
+    training = settings.training
+    return TrainingPlan(
+        models=settings.paths.models,
+        sample=settings.paths.sample,
+        data=settings.data.path,
+        version=version,
+        parameters=Hyperparameters(
+            ridge=training.ridge,
+            dropout=training.dropout,
+            user_scaling=training.user_scaling,
+            item_scaling=training.item_scaling,
+            half_life=training.half_life,
+            max_items=training.max_items,
+        ),
+        seed=training.seed,
+        max_bad_share=settings.data.max_bad_share,
+    )

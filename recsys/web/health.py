@@ -1,0 +1,100 @@
+"""How the service is: for the operator at a glance, for probes, and for Prometheus."""
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from recsys import __version__
+from recsys.artifacts.manifest import format_time
+from recsys.jobs.retrain import Job, Retrainer
+from recsys.serving.slot import Slot
+from recsys.serving.watcher import Watcher
+from recsys.web.answers import json_response
+from recsys.web.telemetry import CONTENT_TYPE, Telemetry
+
+
+class HealthRoutes:
+    """Handlers that only look. `stopping` is set when the service has been told to end."""
+
+    def __init__(
+        self, slot: Slot, watcher: Watcher, retrainer: Retrainer, telemetry: Telemetry, *, environment: str
+    ) -> None:
+        self.stopping = False
+        self._slot = slot
+        self._watcher = watcher
+        self._retrainer = retrainer
+        self._telemetry = telemetry
+        self._environment = environment
+        self._started = time.monotonic()
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Say everything an operator wants at a glance."""
+        model, seen = self._slot.current, self._watcher.state
+        status = "starting" if model is None else "degraded" if seen.degraded else "ok"
+        running, last = self._retrainer.running, self._retrainer.last
+        return json_response(
+            {
+                "status": status,
+                "detail": seen.degraded,
+                "version": __version__,
+                "environment": self._environment,
+                "model_version": model.version if model else None,
+                "model_loaded_at": format_time(model.loaded_at) if model else None,
+                "model_because": seen.decision.because,
+                "pin": str(seen.pin) if seen.pin else None,
+                "quarantined": [
+                    {"version": name, "reason": mark.reason, "since": mark.since}
+                    for name, mark in sorted(seen.failed.items())
+                ],
+                "uptime_s": round(time.monotonic() - self._started, 3),
+                "retraining": {
+                    "enabled": False,
+                    "running": describe_job(running) if running else None,
+                    "last": describe_job(last) if last else None,
+                    "next_run": None,
+                },
+                "sync": None,
+            }
+        )
+
+    async def live(self, request: web.Request) -> web.Response:
+        """Say that the process answers."""
+        return json_response({"status": "live"})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """Say whether recommendations can be had, and if not, how far the first model is."""
+        model, job = self._slot.current, self._retrainer.running
+        if model is not None and not self.stopping:
+            return json_response({"status": "ready", "model_version": model.version, "stage": None, "progress": None})
+        response = json_response(
+            {
+                "status": "stopping" if self.stopping else "starting",
+                "model_version": model.version if model else None,
+                "stage": job.stage if job else "load",
+                "progress": round(job.progress, 3) if job else None,
+            },
+            status=503,
+        )
+        response.headers["Retry-After"] = "2"
+        return response
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Give Prometheus its text."""
+        self._telemetry.quarantined.set(len(self._watcher.state.failed))
+        self._telemetry.degraded.set(1 if self._watcher.state.degraded else 0)
+        return web.Response(body=self._telemetry.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def describe_job(job: Job) -> dict[str, Any]:
+    """A job as the API shows it."""
+    return {
+        "job_id": job.id,
+        "status": job.status,
+        "stage": job.stage,
+        "progress": round(job.progress, 3),
+        "reason": job.reason,
+        "model_version": job.model_version,
+        "created_at": format_time(job.created_at),
+        "ended_at": format_time(job.ended_at) if job.ended_at else None,
+    }

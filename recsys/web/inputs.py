@@ -1,0 +1,70 @@
+"""Requests on their way in: query and body become validated models, or a 400 that names the field."""
+
+import asyncio
+from typing import TypeVar, get_origin
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from recsys.errors import InvalidInputError, Problem
+from recsys.web.problems import HttpError, from_validation
+
+Model = TypeVar("Model", bound=BaseModel)
+
+BODY_TIMEOUT = web.AppKey("body_timeout", float)
+
+
+def parse_query(model: type[Model], request: web.Request) -> Model:
+    """Validate the query string. A parameter given twice is an error unless it takes a list.
+
+    Errors: InvalidInputError.
+    """
+    query = request.query
+    values: dict[str, object] = {}
+    fields = model.model_fields
+    for name in query:
+        if name in values:
+            continue
+        given = query.getall(name)
+        if name in fields and get_origin(fields[name].annotation) is tuple and name != "exclude":
+            values[name] = given
+        elif len(given) > 1:
+            raise InvalidInputError(
+                f"query.{name}: is given {len(given)} times",
+                problems=(Problem(f"query.{name}", f"is given {len(given)} times"),),
+            )
+        else:
+            values[name] = given[0]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise from_validation(error, "query") from error
+
+
+async def parse_body(model: type[Model], request: web.Request) -> Model:
+    """Read and validate a JSON body within the limits of size and time.
+
+    Errors: InvalidInputError, HttpError 408, 413, 415.
+    """
+    if request.content_type != "application/json":
+        raise HttpError(
+            415, f"the body is {request.content_type}, not application/json", hint="send Content-Type: application/json"
+        )
+    try:
+        async with asyncio.timeout(request.app[BODY_TIMEOUT]):
+            content = await request.read()
+    except TimeoutError as error:
+        raise HttpError(408, f"the body did not arrive within {request.app[BODY_TIMEOUT]:g} s") from error
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise from_validation(error, "body") from error
+
+
+def id_from_path(request: web.Request, name: str) -> str:
+    """Return an id of the path. Errors: InvalidInputError for one that cannot be an id."""
+    value = request.match_info[name]
+    if len(value) > 256:
+        problem = Problem(f"path.{name}", "is longer than 256 characters")
+        raise InvalidInputError(f"{problem.where}: {problem.problem}", problems=(problem,))
+    return value

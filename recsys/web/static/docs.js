@@ -1,0 +1,98 @@
+// Draws a form for every route of /openapi.json and shows what the service answers. Text only ever goes in as text.
+
+const EXAMPLES = {
+  user_id: "1",
+  recommend_for_ratings: { ratings: [{ item_id: "1", rating: 5 }, { item_id: "2", rating: 3 }], n: 5, explain: true },
+  recommend_batch: { user_ids: ["1", "2"], n: 3 },
+};
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function field(parameter) {
+  const { name, description = "", schema = {} } = parameter;
+  const input = element("input", { name, value: parameter.in === "path" ? (EXAMPLES[name] ?? "1") : "" });
+  input.placeholder = schema.default !== undefined ? String(schema.default) : (schema.type ?? "");
+  input.dataset.where = parameter.in;
+  input.dataset.list = schema.type === "array" ? "yes" : "";
+  const hint = schema.type === "array" ? `${description}; several with commas` : description;
+  return element("label", {}, element("span", { textContent: name }), input, element("small", { textContent: hint }));
+}
+
+function address(path, inputs) {
+  let filled = path;
+  const query = new URLSearchParams();
+  for (const input of inputs) {
+    const value = input.value.trim();
+    if (input.dataset.where === "path") {
+      filled = filled.replace(`{${input.name}}`, encodeURIComponent(value));
+    } else if (value && input.dataset.list) {
+      for (const part of value.split(",")) query.append(input.name, part.trim());
+    } else if (value) {
+      query.set(input.name, value);
+    }
+  }
+  return query.size ? `${filled}?${query}` : filled;
+}
+
+function route(path, method, operation) {
+  const fields = (operation.parameters ?? []).map(field);
+  const inputs = fields.map((label) => label.querySelector("input"));
+  const body = operation.requestBody
+    ? element("textarea", { value: JSON.stringify(EXAMPLES[operation.operationId] ?? {}, null, 2), ariaLabel: "body" })
+    : null;
+  const answer = element("pre", { hidden: true, tabIndex: 0 });
+  answer.setAttribute("role", "status");
+
+  const ask = async (event) => {
+    event.preventDefault();
+    const target = address(path, inputs);
+    const command = body
+      ? `curl -s --json '${body.value.replace(/\s+/g, " ").replaceAll("'", "'\\''")}' '${location.origin}${target}'`
+      : `curl -s '${location.origin}${target}'`;
+    answer.hidden = false;
+    answer.textContent = "…";
+    try {
+      const started = performance.now();
+      const options = body ? { method, body: body.value, headers: { "Content-Type": "application/json" } } : { method };
+      const response = await fetch(target, options);
+      const text = await response.text();
+      const took = Math.round(performance.now() - started);
+      const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
+      const shown = isJson ? JSON.stringify(JSON.parse(text), null, 2) : text;
+      answer.textContent = `${command}\n\n${response.status} ${response.statusText} · ${took} ms\n\n${shown}`;
+    } catch (error) {
+      answer.textContent = `${command}\n\nNo answer: ${error.message}`;
+    }
+  };
+  const form = element("form", { onsubmit: ask }, ...fields, ...(body ? [body] : []), element("button", { textContent: "Ask" }));
+  const summary = element("summary", {}, element("b", { textContent: method }), element("code", { textContent: ` ${path} ` }),
+    element("span", { className: "quiet", textContent: operation.summary ?? "" }));
+  return element("details", {}, summary, element("div", {}, form, answer));
+}
+
+async function draw() {
+  const about = document.getElementById("about");
+  try {
+    const document_ = await (await fetch("/openapi.json")).json();
+    about.textContent = document_.info.description.replaceAll("`", "");
+    const byTag = new Map();
+    for (const [path, methods] of Object.entries(document_.paths)) {
+      for (const [method, operation] of Object.entries(methods)) {
+        const tag = operation.tags?.[0] ?? "other";
+        if (!byTag.has(tag)) byTag.set(tag, []);
+        byTag.get(tag).push(route(path, method.toUpperCase(), operation));
+      }
+    }
+    for (const [tag, routes] of byTag) {
+      document.getElementById("routes").append(element("h2", { textContent: tag }), ...routes);
+    }
+  } catch (error) {
+    about.textContent = `The document cannot be read: ${error.message}`;
+  }
+}
+
+draw();

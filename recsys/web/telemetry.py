@@ -1,0 +1,102 @@
+"""Metrics for Prometheus: what is measured, by which names, and how cheaply.
+
+One registry for each app. The child of a histogram is looked up once for each route and status, not for each request.
+"""
+
+import asyncio
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from recsys import __version__
+from recsys.serving.served import ServedModel
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Telemetry:
+    """The metrics of one app."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._requests = Histogram(
+            "recsys_http_request_seconds",
+            "Time to answer, by route, method and status",
+            ("route", "method", "status"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._children: dict[tuple[str, str, int], Histogram] = {}
+        self.in_flight = 0
+        in_flight = Gauge("recsys_http_requests_in_flight", "Requests being answered", registry=self.registry)
+        in_flight.set_function(lambda: self.in_flight)
+        self.swaps = Counter("recsys_model_swaps", "Models taken into service", registry=self.registry)
+        self._model = Gauge("recsys_model_info", "The version that answers", ("version",), registry=self.registry)
+        self._loaded = Gauge(
+            "recsys_model_loaded_timestamp_seconds", "When it was taken into service", registry=self.registry
+        )
+        self.trainings = Counter(
+            "recsys_training_runs", "Training runs by outcome", ("status",), registry=self.registry
+        )
+        self.quarantined = Gauge("recsys_models_quarantined", "Versions that cannot be served", registry=self.registry)
+        self.degraded = Gauge("recsys_degraded", "1 while not serving as wished", registry=self.registry)
+        self.loop_lag = LoopLag()
+        lag = Gauge(
+            "recsys_event_loop_lag_seconds", "Longest that the event loop was late in a minute", registry=self.registry
+        )
+        lag.set_function(lambda: self.loop_lag.longest_s)
+        build = Gauge("recsys_build_info", "This software", ("version",), registry=self.registry)
+        build.labels(__version__).set(1)
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        key = (route, method, status)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._requests.labels(route, method, str(status))
+        child.observe(seconds)
+
+    def model_swapped(self, model: ServedModel) -> None:
+        self.swaps.inc()
+        self._model.clear()
+        self._model.labels(model.version).set(1)
+        self._loaded.set(model.loaded_at.timestamp())
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class LoopLag:
+    """Measures how late the event loop is: it asks to be woken, and sees when it was."""
+
+    def __init__(self, *, every_s: float = 0.05, window_s: float = 60.0) -> None:
+        self._every_s = every_s
+        self._window_s = window_s
+        self._current = 0.0
+        self._previous = 0.0
+
+    @property
+    def longest_s(self) -> float:
+        """The longest lag of the last one to two windows."""
+        return max(self._current, self._previous)
+
+    def reset(self) -> None:
+        self._current = self._previous = 0.0
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        window_ends = time.perf_counter() + self._window_s
+        while True:
+            asked = time.perf_counter()
+            await asyncio.sleep(self._every_s)
+            now = time.perf_counter()
+            self._current = max(self._current, now - asked - self._every_s)
+            if now >= window_ends:
+                self._previous, self._current = self._current, 0.0
+                window_ends = now + self._window_s
