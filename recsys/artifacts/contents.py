@@ -38,6 +38,7 @@ class ModelDescription(Record):
     algorithm: Literal["edlae", "popularity"]
     graded: bool
     half_life: float | None = Field(gt=0)
+    min_half_life: float = Field(gt=0)
     scale_low: float
     scale_high: float
     scale_step: float = Field(gt=0)
@@ -73,7 +74,8 @@ class Contents:
 
     @property
     def recommender(self) -> Recommender:
-        weighting = Weighting(self.description.graded, self.description.half_life)
+        described = self.description
+        weighting = Weighting(described.graded, described.half_life, described.min_half_life)
         return Recommender(self.popularity, self.item_item, weighting)
 
 

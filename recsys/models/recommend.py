@@ -18,8 +18,9 @@ Strategy = Literal["personalized", "blended", "popular"]
 
 #: From so many known items on, an answer rests on the history alone.
 PERSONALIZED_FROM = 5
-#: How much popularity weighs beside one known item; it fades to nothing at PERSONALIZED_FROM.
-POPULARITY_WEIGHT = 0.5
+#: How much popularity weighs beside fewer known items. On ml-100k, protocol T with histories cut to their last k
+#: ratings, NDCG@10 with it and without: k = 1 .127 and .104, 2 .141 and .125, 4 .167 and .150 (popularity alone .101).
+POPULARITY_WEIGHT = 0.05
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,9 @@ class Recommender:
         return self.item_item.n_items if self.item_item is not None else 0
 
     def scores(self, history: History) -> Scores:
-        """Score every item: s = w·B + max(0, 1 − (k−1)/(K−1))·β·popularity for k ≥ 1 known items, else popularity.
+        """Score every item: s = w·B for at least K known items, w·B + β·popularity for fewer, popularity for none.
 
-        K = PERSONALIZED_FROM, β = POPULARITY_WEIGHT. Below about three ratings both the linear model and popularity
-        alone are worse than the two together (`FINDINGS` 1). Cost: that of `ItemItem.scores`.
+        K = PERSONALIZED_FROM, β = POPULARITY_WEIGHT. Cost: that of `ItemItem.scores`.
         """
         known = history.items < self.n_modelled
         items = history.items[known]
@@ -95,8 +95,8 @@ class Recommender:
             values = np.concatenate([values, rest])
         if k >= PERSONALIZED_FROM:
             return Scores(values, "personalized", items, weights)
-        fade = np.float32(POPULARITY_WEIGHT * (PERSONALIZED_FROM - k) / (PERSONALIZED_FROM - 1))
-        return Scores(values + fade * self.popularity, "blended", items, weights, float(fade))
+        blended = values + np.float32(POPULARITY_WEIGHT) * self.popularity
+        return Scores(blended, "blended", items, weights, POPULARITY_WEIGHT)
 
     def because(self, scores: Scores, targets: NDArray[np.integer]) -> list[list[tuple[int, float]]]:
         """Split the personalised part of each target's score over the history: (item, contribution), largest first.

@@ -20,14 +20,16 @@ class Weighting:
     """Weights of a history's ratings.
 
     `graded`: weigh by stars, else each rating counts 1. `half_life`: the share of a history after which a rating counts
-    half (None: all count alike, for data without times).
+    half (None: all count alike, for data without times), but never less than `min_half_life` ratings: a quarter of a
+    short history is too little to forget the rest for (ml-100k cut to the last 5 ratings: NDCG@10 .141 → .157).
     """
 
     graded: bool = True
     half_life: float | None = 0.25
+    min_half_life: float = 5.0
 
     def weights(self, stars: Float32, *, ordered: bool = True) -> Float32:
-        """Return w = grade(stars) · ½^(position from the end / (half_life · n)).
+        """Return w = grade(stars) · ½^(position from the end / max(half_life · n, min_half_life)).
 
         `stars` float32 [n_history], oldest first, in stars of five; the result is float32 [n_history], all > 0.
         `ordered` false leaves recency out: the order of this history means nothing. Cost: O(n_history).
@@ -38,5 +40,5 @@ class Weighting:
         )
         if ordered and self.half_life is not None and n > 1:
             from_end = np.arange(n - 1, -1, -1, dtype=np.float32)
-            weights *= np.exp2(-from_end / np.float32(self.half_life * n))
+            weights *= np.exp2(-from_end / np.float32(max(self.half_life * n, self.min_half_life)))
         return weights

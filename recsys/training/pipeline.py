@@ -129,6 +129,7 @@ def assemble(dataset: Dataset, fitted: Fitted) -> Contents:
             "algorithm": fitted.algorithm,
             "graded": weighting.graded,
             "half_life": weighting.half_life,
+            "min_half_life": weighting.min_half_life,
             "scale_low": scale.low,
             "scale_high": scale.high,
             "scale_step": scale.step,
