@@ -129,7 +129,9 @@ def open_source(path: Path) -> Iterator[Source]:
     with _told_as_data_error(str(path)):
         archive = zipfile.ZipFile(path)
     with archive:
-        yield Source(path, _members(archive))
+        with _told_as_data_error(str(path)):
+            members = _members(archive)
+        yield Source(path, members)
 
 
 def _is_zip(path: Path) -> bool:
@@ -182,7 +184,8 @@ def _members(archive: zipfile.ZipFile) -> dict[str, Folder]:
         name = PurePosixPath(info.filename.replace("\\", "/"))
         hidden = name.name.startswith(".") or "__MACOSX" in name.parts
         outside = name.is_absolute() or ".." in name.parts
-        if info.is_dir() or not name.name or hidden or outside:
+        # A name can be empty in a damaged zip, and is_dir() fails on that.
+        if not name.name or info.is_dir() or hidden or outside:
             continue
         folder = folders.setdefault("" if str(name.parent) == "." else str(name.parent), {})
         folder.setdefault(name.name.lower(), _member(archive, info, name.name))

@@ -6,7 +6,6 @@ server, was measured.
 """
 
 import asyncio
-import ctypes
 import os
 import signal
 import time
@@ -15,11 +14,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
+from typing import cast
 
 import uvloop
 
+from benchmarks.pacing import Timer
+
 _DRAIN_S = 10.0
-_PERIOD_NS = 100_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Load:
         now = time.perf_counter()
         outcome = self.outcome
         self.in_flight -= 1
-        if self.running:
+        if self.running or self.job.rate is not None:
             outcome.answered += 1
             outcome.latencies_ms.append((now - connection.due) * 1e3)
         if status != b"200":
@@ -135,8 +136,7 @@ class Connection(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._load.running:
@@ -179,8 +179,8 @@ async def run(job: Job, requests: list[bytes], seen: Callable[[str], None], told
         await asyncio.sleep(job.seconds)
     else:
         load.idle.extend(connections)
-        timer = _Timer(lambda: _send_due(load, started))
-        while time.perf_counter() - started < job.seconds and not (job.until_told and told()):
+        timer = Timer(lambda: _send_due(load, started))
+        while time.perf_counter() - started < job.seconds and not (job.until_told and told()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         timer.close()
     load.running = False
@@ -210,28 +210,6 @@ def _send_due(load: Load, started: float) -> None:
             load.waiting.append((due, number))
 
 
-class _Timer:
-    """Calls back every 0.1 ms. The loop's own timers count whole milliseconds, which would send in bursts."""
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._descriptor = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK)
-        if self._descriptor < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
-        spec = (ctypes.c_long * 4)(0, _PERIOD_NS, 0, _PERIOD_NS)
-        libc.timerfd_settime(self._descriptor, 0, spec, None)
-        self._callback = callback
-        asyncio.get_running_loop().add_reader(self._descriptor, self._ring)
-
-    def _ring(self) -> None:
-        os.read(self._descriptor, 8)
-        self._callback()
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._descriptor)
-        os.close(self._descriptor)
-
-
 def main(pipe: Pipe) -> None:
     """Serve the parent: ("requests", name, list) keeps a list; a Job is run and answered by its Outcome, with
     ("seen", version, monotonic time) before it for each version as it is first seen.
@@ -248,6 +226,9 @@ def main(pipe: Pipe) -> None:
             def seen(version: str) -> None:
                 pipe.send(("seen", version, time.monotonic()))
 
+            # a client that was woken would take the processor from the server in mid-request; at a fixed rate it may,
+            # since its clock must not be late
+            os.sched_setscheduler(0, os.SCHED_BATCH if message.rate is None else os.SCHED_OTHER, os.sched_param(0))
             outcome = uvloop.run(run(message, kept[message.requests], seen, pipe.poll))
             if message.until_told and pipe.poll():
                 pipe.recv()

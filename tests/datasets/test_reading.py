@@ -116,7 +116,7 @@ def test_two_data_sets_side_by_side_are_not_guessed_between(ml_100k: Path) -> No
         read_dataset(ml_100k.parent)
 
 
-ML_1M = {
+ML_1M: dict[str, str | bytes] = {
     "ratings.dat": "1::1193::5::978300760\n1::661::3::978302109\n2::1193::4::978298413\n",
     "movies.dat": "661::James and the Giant Peach (1996)::Animation|Children's|Musical\n"
     "1193::Fabuleux destin d'Amélie Poulain, Le (2001)::Drama\n9::Alien: Résurrection (1997)::Action|Horror\n".encode(
@@ -260,11 +260,51 @@ def test_links_fill_only_what_the_catalogue_lacks(tmp_path: Path) -> None:
     assert data.catalogue.tmdb_ids == ("1", None)
 
 
+def test_links_of_another_kind_do_no_harm(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "ratings.csv": HEADER + "1,10,4,5\n",
+        "movies.csv": "movieId,title\n10,A\n",
+        "links.csv": "url,clicks\nhttp://example.org,9,and,more\n",
+    }
+
+    assert read_dataset(write(tmp_path, files)).catalogue.titles == ("A",)
+
+
+def test_a_year_column_goes_before_the_year_in_the_title(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "ratings.csv": HEADER + "1,10,4,5\n",
+        "movies.csv": "id,movie,year\n10,A (1999),2001\n11,B (1998),\n",
+    }
+
+    data = read_dataset(write(tmp_path, files))
+
+    assert (data.catalogue.titles, data.catalogue.years) == (("A", "B"), (2001, 1998))
+
+
+def test_ratings_may_be_in_a_file_called_movies(tmp_path: Path) -> None:
+    path = write(tmp_path, {"movies.csv": "user,item,rating\nu,i,5\n"}) / "movies.csv"
+
+    assert read_dataset(path).catalogue.titles == ("i",)
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_the_data_set_nearest_to_the_top_is_meant(tmp_path: Path, as_zip: bool) -> None:
+    folder = write(tmp_path / "top", {"ratings.csv": HEADER + "1,1,1,1\n", "backup/ratings.csv": HEADER + "2,2,2,2\n"})
+    archive = tmp_path / "top.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in ("backup/ratings.csv", "ratings.csv"):
+            file.write(folder / name, f"a/{name}")
+
+    data = read_dataset(archive if as_zip else folder)
+
+    assert rows(data) == [("1", "1", 1.0, 1)]
+
+
 @pytest.mark.parametrize("name", ["u.data", "ratings.dat"])
 def test_the_ratings_file_of_a_layout_may_be_named_itself(tmp_path: Path, name: str) -> None:
     files: dict[str, str | bytes] = {
         "u.data": "1\t2\t3\t4\n",
-        "u.item": "2|Heat (1995)|01-Jan-1995||url|1|0\n",
+        "u.item": "2|Heat|15-Dec-1995||url|1|0\n",
         "ratings.dat": "1::2::3::4\n",
         "movies.dat": "2::Heat (1995)::Crime\n",
     }
@@ -272,12 +312,24 @@ def test_the_ratings_file_of_a_layout_may_be_named_itself(tmp_path: Path, name: 
     data = read_dataset(write(tmp_path, files) / name)
 
     assert rows(data) == [("1", "2", 3.0, 4)]
-    assert data.catalogue.titles == ("Heat",)
+    assert (data.catalogue.titles, data.catalogue.years) == (("Heat",), (1995,))
+
+
+def test_in_the_layouts_without_a_header_a_quote_is_text_and_a_byte_order_mark_nothing(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "u.data": b'\xef\xbb\xbf1\t"2\t3\t4\n"1\t3"\t3\t4\n',
+        "u.item": '\ufeff"2|"Crocodile" Dundee (1986)|||url\n',
+    }
+
+    data = read_dataset(write(tmp_path, files))
+
+    assert rows(data) == [("1", '"2', 3.0, 4), ('"1', '3"', 3.0, 4)]
+    assert data.catalogue.titles == ('"Crocodile" Dundee', '3"')
 
 
 def test_progress_goes_from_nothing_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "BLOCK_BYTES", 100)
-    write(tmp_path, {"ratings.csv": HEADER + "".join(f"{n},1,3,9\n" for n in range(100))})
+    write(tmp_path, {"ratings.csv": "\ufeff" + HEADER + "".join(f"{n},1,3,9\n" for n in range(100))})
     told: list[tuple[str, float]] = []
 
     read_dataset(tmp_path, progress=lambda stage, share: told.append((stage, share)))

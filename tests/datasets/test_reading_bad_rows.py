@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.datasets import sources
+from recsys.datasets import rows, sources
 from recsys.datasets.collecting import last_of_each
 from recsys.datasets.ratings import Dataset
 from recsys.datasets.reading import read_dataset
@@ -15,10 +15,10 @@ HEADER = "user,item,rating,timestamp"
 GOOD = [f"u{n},i1,4,{n}" for n in range(2000)]
 
 
-def read(tmp_path: Path, lines: list[str] | bytes, **options: float) -> Dataset:
+def read(tmp_path: Path, lines: list[str] | bytes, max_bad_share: float = 0.01) -> Dataset:
     path = tmp_path / "ratings.csv"
     path.write_bytes(lines if isinstance(lines, bytes) else "".join(f"{line}\n" for line in lines).encode())
-    return read_dataset(path, **options)
+    return read_dataset(path, max_bad_share=max_bad_share)
 
 
 def told(data: Dataset) -> list[str]:
@@ -120,6 +120,26 @@ def test_lines_are_counted_through_line_ends_in_quotes(tmp_path: Path) -> None:
     assert told(data) == ["ratings.csv:9: 1 field where 4 were expected"]
 
 
+def test_a_line_inside_quotes_that_looks_like_a_record_is_none(tmp_path: Path) -> None:
+    data = read(tmp_path, ["note,user,item,rating", '"one', "x,u9,i9,5", 'two",u,i,4', "x,v,j,3"])
+
+    assert (data.user_ids, data.catalogue.item_ids, data.report.rows) == (("u", "v"), ("i", "j"), 2)
+
+
+def test_two_stray_quotes_do_not_swallow_what_is_between_them(tmp_path: Path) -> None:
+    data = read(tmp_path, ["user,item,rating,note", 'u,i,5,"great', "v,i,4,fine", 'w,i,3,"bad', "x,i,2,"])
+
+    assert data.values.tolist() == [5.0, 4.0, 3.0, 2.0]
+
+
+def test_well_quoted_lines_do_not_go_the_slow_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "_split", lambda *_args, **_options: pytest.fail("a regular line was split by hand"))
+
+    data = read(tmp_path, [HEADER, '"u, 1","say ""i""","4","5"', 'v, "j",4,', '"","k",4,5'], max_bad_share=0.5)
+
+    assert (data.user_ids, data.catalogue.item_ids) == (("u, 1", "v"), ('say "i"', "j"))
+
+
 @pytest.mark.parametrize("block_bytes", [1, 7, 20, 64, 1000])
 def test_a_record_may_go_on_in_the_next_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
@@ -133,7 +153,9 @@ def test_a_record_may_go_on_in_the_next_block(
     assert told(data) == ["ratings.csv:92: 1 field where 4 were expected"]
 
 
-@pytest.mark.parametrize("stray", ['"u,i,5,1', 'u,"i,5,1', 'u,i,"5,1', '"', '""u,i,5', 'u,i"i,5,1,', '"u"x,i,5,1,"'])
+@pytest.mark.parametrize(
+    "stray", ['"u,i,5,1', 'u,"i,5,1', 'u,i,"5,1', 'u,i"a,5,7,b"c,x,y', '"', '""u,i,5', 'u,i"i,5,1,', '"u"x,i,5,1,"']
+)
 def test_a_stray_quote_spoils_no_other_line(tmp_path: Path, stray: str) -> None:
     data = read(tmp_path, [HEADER, *GOOD[:500], stray, *GOOD[500:1000], stray, *GOOD[1000:]])
 

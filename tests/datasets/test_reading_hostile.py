@@ -80,11 +80,14 @@ def test_two_ratings_files_are_not_guessed_between(tmp_path: Path) -> None:
     assert "several files hold ratings: a.csv, b.csv" in refused(tmp_path)
 
 
-def test_a_catalogue_without_the_needed_columns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("header", "expected"), [("number,words", "id and title; its header is: number, words"), ("movie,genres", "title;")]
+)
+def test_a_catalogue_without_the_needed_columns(tmp_path: Path, header: str, expected: str) -> None:
     (tmp_path / "ratings.csv").write_bytes(GOOD)
-    (tmp_path / "movies.csv").write_text("number,words\n1,A\n", encoding="utf-8")
+    (tmp_path / "movies.csv").write_text(f"{header}\n1,A\n", encoding="utf-8")
 
-    assert "movies.csv has no column for id and title; its header is: number, words" in refused(tmp_path)
+    assert f"movies.csv has no column for {expected}" in refused(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -144,6 +147,13 @@ def test_a_zip_with_a_damaged_member(tmp_path: Path, compression: int) -> None:
     assert "ratings.csv cannot be read" in refused(path)
 
 
+def test_a_zip_with_an_empty_name(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "ml.zip", {"xratings.csv": GOOD})
+    path.write_bytes(path.read_bytes().replace(b"xratings.csv", b"\0ratings.csv"))
+
+    assert "it has: no files" in refused(path)
+
+
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "ml.zip", {"ratings.csv": GOOD})
     content = bytearray(path.read_bytes())
@@ -158,7 +168,7 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_leaves_the_zip_is_not_read(tmp_path: Path, name: str) -> None:
     assert "it has: no files" in refused(make_zip(tmp_path / "ml.zip", {name: GOOD}))
 
-    both = make_zip(tmp_path / "both.zip", {name: b"evil", "good/ratings.csv": GOOD, "__MACOSX/._ratings.csv": b"\0"})
+    both = make_zip(tmp_path / "both.zip", {name: b"evil", "good/ratings.csv": GOOD, "__MACOSX/ratings.csv": GOOD})
     assert read_dataset(both).n_ratings == 2
     assert {path.name for path in tmp_path.iterdir()} == {"ml.zip", "both.zip"}
 
