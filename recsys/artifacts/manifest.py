@@ -78,6 +78,7 @@ class DataSummary(Record):
     ratings: int = Field(ge=0)
     users: int = Field(ge=0)
     items: int = Field(ge=0)
+    rating_shares: dict[str, float] = {}
     feedback_cutoff: Cutoff | None = None
 
 

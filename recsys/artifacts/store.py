@@ -158,13 +158,16 @@ class ModelStore:
         return manifest
 
     def prune(self, keep: int, protected: Iterable[Version]) -> list[Version]:
-        """Remove the lowest valid versions until `keep` are left; never one of `protected`. Returns what was
-        removed.
+        """Remove the lowest accepted versions until `keep` are left, and of the rejected ones likewise; never one of
+        `protected`. Returns what was removed.
         """
         with self._locked():
-            valid = [entry.version for entry in self.scan().entries if entry.manifest is not None]
-            removable = [version for version in valid if version not in set(protected)]
-            removed = removable[: max(0, len(valid) - keep)]
+            manifests = {entry.version: entry.manifest for entry in self.scan().entries if entry.manifest is not None}
+            removed = []
+            for verdict in (True, False):
+                group = [version for version, manifest in manifests.items() if manifest.accepted is verdict]
+                removable = [version for version in group if version not in set(protected)]
+                removed += removable[: max(0, len(group) - keep)]
             for version in removed:
                 self._remove(version)
             if removed:

@@ -24,10 +24,9 @@ def describe(result: TrainingResult) -> str:
     """The result as a person reads it."""
     manifest = result.manifest
     data = manifest.data
-    lines = [
-        (f"{manifest.version} {manifest.gate.verdict}: {manifest.algorithm} on {data.ratings} ratings of {data.users} "
-        f"users for {data.items} items, {manifest.total_bytes / 1e6:.1f} MB, digest {manifest.digest[:12]}")
-    ]
+    about = f"{data.ratings} ratings of {data.users} users for {data.items} items"
+    size = f"{manifest.total_bytes / 1e6:.1f} MB, digest {manifest.digest[:12]}"
+    lines = [f"{manifest.version} {manifest.gate.verdict}: {manifest.algorithm} on {about}, {size}"]
     report = result.report
     if report.bad or report.duplicates:
         lines.append(f"  left out {report.bad} bad rows, merged {report.duplicates} duplicates")

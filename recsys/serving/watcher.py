@@ -59,6 +59,7 @@ class Watcher:
         setting_pin: Version | None = None,
         build: Callable[..., ServedModel] = ServedModel,
         on_swap: Callable[[ServedModel], None] = lambda model: None,
+        on_quarantine: Callable[[str, str], None] = lambda version, reason: None,
     ) -> None:
         self.state = Watched()
         self._store = store
@@ -68,6 +69,8 @@ class Watcher:
         self._setting_pin = setting_pin
         self._build = build
         self._on_swap = on_swap
+        self._on_quarantine = on_quarantine
+        self._condemned: ServedModel | None = None
         self._failed: dict[str, Mark] = {}
         self._kick = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
@@ -75,6 +78,16 @@ class Watcher:
     def kick(self) -> None:
         """Ask for a rescan soon; never waits."""
         self._kick.set()
+
+    def condemn(self, reason: str) -> None:
+        """Mark the version that is served as failed and go back to the one before, unless an operator pinned it."""
+        model = self._slot.current
+        if model is None or self.state.pin is not None:
+            _log.warning("a pinned version does badly and stays", reason=reason)
+            return
+        self._condemned = model
+        self._mark(Version.parse(model.version), model.fingerprint, reason)
+        self.kick()
 
     async def start(self) -> None:
         """Recall the marks and rescan once, so that a service with a model is ready when its port opens."""
@@ -173,7 +186,9 @@ class Watcher:
             },
             pin=pin,
             serving=Version.find(current.version) if current else None,
-            serving_accepted=current.servable.manifest.accepted if current else True,
+            serving_accepted=current is not None
+            and current.servable.manifest.accepted
+            and current is not self._condemned,
             failed=frozenset(failed),
         )
         pin_is_setting = self._setting_pin is not None
@@ -191,17 +206,19 @@ class Watcher:
             del self._failed[name]
         for name, entry in present.items():
             if entry.problem is not None and name not in self._failed:
-                self._mark(entry, entry.problem, quietly=entry.incomplete or name in outdated)
+                quietly = entry.incomplete or name in outdated
+                self._mark(entry.version, entry.fingerprint, entry.problem, quietly=quietly)
         with contextlib.suppress(StoreError):
             self._marks.forget(outdated - set(self._failed))
 
-    def _mark(self, entry: Entry, reason: str, *, quietly: bool = False) -> None:
-        mark = Mark(entry.fingerprint, reason, format_time(datetime.now(UTC)))
-        self._failed[str(entry.version)] = mark
+    def _mark(self, version: Version, fingerprint: str, reason: str, *, quietly: bool = False) -> None:
+        mark = Mark(fingerprint, reason, format_time(datetime.now(UTC)))
+        self._failed[str(version)] = mark
         log = _log.info if quietly else _log.warning
-        log("version quarantined", version=str(entry.version), reason=reason)
+        log("version quarantined", version=str(version), reason=reason)
+        self._on_quarantine(str(version), reason)
         try:
-            self._marks.mark(str(entry.version), mark)
+            self._marks.mark(str(version), mark)
         except StoreError as error:
             _log.warning("the mark is kept in memory only", reason=str(error))
 
@@ -211,10 +228,12 @@ class Watcher:
         try:
             model = await asyncio.to_thread(self._prepare, path, entry.fingerprint)
         except VersionInvalidError as error:
-            self._mark(entry, error.detail, quietly=isinstance(error, VersionIncompleteError))
+            quietly = isinstance(error, VersionIncompleteError)
+            await asyncio.to_thread(self._mark, entry.version, entry.fingerprint, error.detail, quietly=quietly)
             return False
         except MemoryError:
-            self._mark(entry, "there is not enough memory to load it")
+            reason = "there is not enough memory to load it"
+            await asyncio.to_thread(self._mark, entry.version, entry.fingerprint, reason)
             return False
         if current is not None and _is_same(current, model):
             current.fingerprint = entry.fingerprint

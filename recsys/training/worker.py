@@ -6,6 +6,7 @@ number of threads only then.
 """
 
 import os
+import resource
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,12 +45,15 @@ class Finished:
 
     version: str
     accepted: bool
-    failed_checks: tuple[str, ...]
+    checks: list[dict[str, Any]]
     metrics: dict[str, Any]
 
 
-def prepare(to_parent: "Connection", blas_threads: int) -> None:
-    """Set the child up. Runs first, before anything that loads numpy."""
+def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int) -> None:
+    """Set the child up. Runs first, before anything that loads numpy.
+
+    The memory limit counts from what is mapped once the libraries are loaded: they map far more than they use.
+    """
     global _to_parent  # noqa: PLW0603  the one thing a pool initializer can hand to the task
     for variable in _BLAS_VARIABLES:
         os.environ[variable] = str(blas_threads)
@@ -57,6 +61,21 @@ def prepare(to_parent: "Connection", blas_threads: int) -> None:
     to_parent.send(Started(os.getpid()))
     os.nice(_NICENESS)
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    _load_libraries()
+    _limit_memory(memory_limit_mb)
+
+
+def _load_libraries() -> None:
+    import pandas  # noqa: F401
+    import scipy.linalg
+    import scipy.sparse  # noqa: F401
+
+
+def _limit_memory(limit_mb: int) -> None:
+    with open("/proc/self/statm") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    limit = mapped + limit_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _end_with_parent() -> None:
@@ -79,7 +98,7 @@ def run(plan: "TrainingPlan") -> Finished:
     return Finished(
         result.manifest.version,
         result.manifest.accepted,
-        tuple(check.name for check in gate.checks if not check.passed),
+        [check.model_dump() for check in gate.checks],
         result.manifest.metrics,
     )
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,12 +20,20 @@ from recsys.artifacts.marks import Marks
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
 from recsys.errors import SettingsError
-from recsys.jobs.retrain import Job, Retrainer
+from recsys.jobs.events import EventHub
+from recsys.jobs.ledger import Job, Ledger
+from recsys.jobs.retention import Retention
+from recsys.jobs.retrain import Retrainer, RunLimits
+from recsys.jobs.schedule import Schedule
+from recsys.serving.control import Control
+from recsys.serving.guard import GuardLimits, SwapGuard
 from recsys.serving.served import ServedModel
 from recsys.serving.slot import Slot
 from recsys.serving.watcher import Watcher
 from recsys.settings import Settings
 from recsys.training.plan import TrainingPlan, plan_from
+from recsys.web.admin import AdminRoutes
+from recsys.web.auth import AdminAuth, read_token, token_place
 from recsys.web.health import HealthRoutes
 from recsys.web.inputs import BODY_TIMEOUT, parse_query
 from recsys.web.middleware import make_edge
@@ -51,77 +60,119 @@ _Context = Callable[[web.Application], AsyncIterator[None]]
 
 
 def build_app(settings: Settings) -> web.Application:
-    """Put the service together. Nothing runs and nothing is read from disk until the app starts."""
-    telemetry = Telemetry()
-    slot = Slot()
-    store = ModelStore(settings.paths.models)
-    marks = Marks(settings.paths.state)
+    """Put the service together. Nothing runs and nothing is read from disk until the app starts, but the admin
+    token.
+    """
+    telemetry, events, slot = Telemetry(), EventHub(), Slot()
+    store, marks = ModelStore(settings.paths.models), Marks(settings.paths.state)
+    setting_pin = Version.parse(settings.model.version) if settings.model.version else None
+    guard = SwapGuard(_guard_limits(settings), time.monotonic)
+
+    def swapped(model: ServedModel) -> None:
+        before = slot.previous
+        telemetry.model_swapped(model)
+        events.publish("swap", {"version": model.version, "before": before})
+        if before is not None:
+            guard.begin(model.version)
+
     watcher = Watcher(
         store,
         marks,
         slot,
         rescan_s=settings.serving.rescan_s,
-        setting_pin=Version.parse(settings.model.version) if settings.model.version else None,
+        setting_pin=setting_pin,
         build=partial(
             ServedModel,
             score_cache_bytes=settings.serving.score_cache_mb * _MB,
             answer_cache_bytes=settings.serving.answer_cache_mb * _MB,
         ),
-        on_swap=telemetry.model_swapped,
+        on_swap=swapped,
+        on_quarantine=lambda version, reason: events.publish_from_thread(
+            "quarantine", {"version": version, "reason": reason}
+        ),
     )
     plan = plan_from(settings)
+    retention = Retention(store, slot, watcher, keep=settings.retraining.keep_versions)
 
-    def training_ended(job: Job) -> None:
-        telemetry.trainings.labels(job.status).inc()
-        watcher.kick()
+    def job_changed(job: Job) -> None:
+        events.publish("job", {"job_id": job.id, "status": job.status, "stage": job.stage, "progress": job.progress})
+        if job.ended:
+            telemetry.job_ended(job)
+            watcher.kick()
+            retention.soon()
 
     retrainer = Retrainer(
         lambda: plan,
-        timeout_s=settings.training.timeout_s,
-        blas_threads=settings.training.blas_threads,
-        on_end=training_ended,
+        Ledger(settings.paths.state),
+        RunLimits(settings.retraining.timeout_s, settings.retraining.memory_limit_mb, settings.training.blas_threads),
+        on_change=job_changed,
     )
+    schedule = Schedule(retrainer.ask, expression=settings.retraining.cron, timezone=settings.retraining.timezone)
     workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="answer")
-    health = HealthRoutes(slot, watcher, retrainer, telemetry, environment=settings.environment)
-    public = PublicRoutes(slot, workers)
+    health = HealthRoutes(slot, watcher, retrainer, schedule, telemetry, environment=settings.environment)
+    control = Control(store, marks, setting_pin)
+    admin = AdminRoutes(store, slot, watcher, retrainer, control, events)
+    auth = AdminAuth(read_token(settings))
 
-    app = web.Application(
-        middlewares=[make_edge(telemetry, settings.cors.origins, log_access=settings.log.access)],
-        client_max_size=settings.server.max_body_bytes,
+    edge = make_edge(
+        telemetry,
+        settings.cors.origins,
+        log_access=settings.log.access,
+        guard=guard,
+        on_trip=watcher.condemn,
     )
+    app = web.Application(middlewares=[edge], client_max_size=settings.server.max_body_bytes)
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
     app[BODY_TIMEOUT] = settings.server.body_timeout_s
-    table = endpoints(public, health)
+    table = endpoints(PublicRoutes(slot, workers), health, admin)
     for endpoint in table:
-        app.router.add_route(endpoint.method, endpoint.path, _strict(endpoint))
+        app.router.add_route(endpoint.method, endpoint.path, _guarded(endpoint, auth))
     add_pages(app, build_openapi(table))
 
-    app.cleanup_ctx.append(_directories(store, marks))
+    app.cleanup_ctx.append(_directories(store, marks, events))
     app.cleanup_ctx.append(_workers(workers))
     app.cleanup_ctx.append(_loop_lag(telemetry))
+    app.cleanup_ctx.append(_task("retention", retention.run))
     app.cleanup_ctx.append(_training(retrainer))
     app.cleanup_ctx.append(_watching(watcher, retrainer, slot, plan))
+    if settings.retraining_enabled:
+        app.cleanup_ctx.append(_scheduling(schedule, retrainer, make_up=settings.retraining.make_up_missed))
+    app.on_shutdown.append(_end_listeners(events))
+    _log.info("the admin token is in", place=token_place(settings))
     return app
 
 
-def _strict(endpoint: Endpoint) -> Handler:
-    """Refuse a query string where none is taken."""
-    handler = endpoint.handler
+def _guard_limits(settings: Settings) -> GuardLimits:
+    serving = settings.serving
+    return GuardLimits(
+        watch_s=serving.watch_s,
+        max_errors=serving.watch_max_errors,
+        slow_s=serving.watch_slow_ms / 1000,
+        max_slow=serving.watch_max_slow,
+    )
+
+
+def _guarded(endpoint: Endpoint, auth: AdminAuth) -> Handler:
+    """Ask for the token where it is needed, and refuse a query string where none is taken."""
+    handler, admin = endpoint.handler, endpoint.admin
     if endpoint.query is not NoQuery:
         return handler
 
-    async def without_query(request: web.Request) -> web.StreamResponse:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if admin:
+            auth.check(request)
         if request.query_string:
             parse_query(NoQuery, request)
         return await handler(request)
 
-    return without_query
+    return guarded
 
 
-def _directories(store: ModelStore, marks: Marks) -> _Context:
+def _directories(store: ModelStore, marks: Marks, events: EventHub) -> _Context:
     async def run(app: web.Application) -> AsyncIterator[None]:
         store.ensure()
         marks.ensure()
+        events.attach()
         if removed := await asyncio.to_thread(store.clean_up):
             _log.info("removed what an interrupted run left behind", directories=removed)
         yield
@@ -143,6 +194,7 @@ def _loop_lag(telemetry: Telemetry) -> _Context:
 
 def _training(retrainer: Retrainer) -> _Context:
     async def run(app: web.Application) -> AsyncIterator[None]:
+        await retrainer.open()
         yield
         await retrainer.close()
 
@@ -160,6 +212,24 @@ def _watching(watcher: Watcher, retrainer: Retrainer, slot: Slot, plan: Training
         await watcher.run()
 
     return _task("watcher", life)
+
+
+def _scheduling(schedule: Schedule, retrainer: Retrainer, *, make_up: bool) -> _Context:
+    async def run(app: web.Application) -> AsyncIterator[None]:
+        schedule.start()
+        if make_up:
+            schedule.make_up(retrainer.last.created_at if retrainer.last else None)
+        yield
+        schedule.stop()
+
+    return run
+
+
+def _end_listeners(events: EventHub) -> Callable[[web.Application], Awaitable[None]]:
+    async def end(app: web.Application) -> None:
+        events.close()
+
+    return end
 
 
 def _task(name: str, run: Callable[[], Awaitable[None]]) -> _Context:

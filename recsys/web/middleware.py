@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from recsys.errors import RecsysError
+from recsys.serving.guard import SwapGuard
 from recsys.web.problems import from_http, render
 from recsys.web.telemetry import Telemetry
 
@@ -21,11 +22,21 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST_ID = "X-Request-ID"
 _SOUND_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 _CORS_MAX_AGE_S = "600"
+_MODEL_ROUTES = "/api/v1/"
 _log = structlog.get_logger(__name__)
 
 
-def make_edge(telemetry: Telemetry, origins: tuple[str, ...], *, log_access: bool) -> Middleware:
-    """Build the middleware. `origins` may call from browsers; none means no CORS headers at all."""
+def make_edge(
+    telemetry: Telemetry,
+    origins: tuple[str, ...],
+    *,
+    log_access: bool,
+    guard: SwapGuard,
+    on_trip: Callable[[str], None],
+) -> Middleware:
+    """Build the middleware. `origins` may call from browsers; none means no CORS headers at all. While a new version
+    is watched, `guard` sees how each request fared; `on_trip` is told when it has seen enough.
+    """
     prefix = os.urandom(6).hex()
     numbers = itertools.count(1)
     cors = Cors(origins) if origins else None
@@ -48,6 +59,10 @@ def make_edge(telemetry: Telemetry, origins: tuple[str, ...], *, log_access: boo
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unmatched"
             telemetry.observe(route, request.method if resource is not None else "any", status, seconds)
+            if guard.version is not None and route.startswith(_MODEL_ROUTES):
+                reason = guard.observe(seconds, failed=status >= 500)
+                if reason is not None:
+                    on_trip(reason)
             if log_access:
                 _log.info(
                     "request", method=request.method, path=request.path, status=status, ms=round(seconds * 1e3, 2)
@@ -65,7 +80,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
     try:
         return await handler(request)
     except RecsysError as error:
-        if error.status >= 500 and error.code != "model_not_ready":
+        if error.status >= 500 and error.code not in ("model_not_ready", "too_many_listeners"):
             _log.error("request failed", request_id=request_id, path=request.path, reason=str(error))
         return render(error, request_id)
     except web.HTTPException as error:

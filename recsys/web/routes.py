@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from recsys.web import schemas
+from recsys.web.admin import AdminRoutes
 from recsys.web.health import HealthRoutes
 from recsys.web.public import PublicRoutes
 
@@ -29,6 +30,7 @@ class Endpoint:
     body: type[BaseModel] | None = None
     answers: dict[int, type[BaseModel] | str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
+    admin: bool = False
 
     @property
     def name(self) -> str:
@@ -40,10 +42,15 @@ class Endpoint:
 
 
 _BODY = (400, 408, 413, 415, 503)
+_ADMIN = (400, 401, 403, 429)
 
 
-def endpoints(public: PublicRoutes, health: HealthRoutes) -> list[Endpoint]:
+def endpoints(public: PublicRoutes, health: HealthRoutes, admin: AdminRoutes) -> list[Endpoint]:
     """List every route of the API."""
+    return [*_public(public), *_health(health), *_admin(admin)]
+
+
+def _public(public: PublicRoutes) -> list[Endpoint]:
     return [
         Endpoint(
             "GET", "/api/v1/users/{user_id}/recommendations", public.recommend_for_user, "recommendations",
@@ -77,6 +84,11 @@ def endpoints(public: PublicRoutes, health: HealthRoutes) -> list[Endpoint]:
             "GET", "/api/v1/genres", public.genres, "items",
             answers={200: schemas.GenreList}, refusals=(400, 503),
         ),
+    ]  # fmt: skip
+
+
+def _health(health: HealthRoutes) -> list[Endpoint]:
+    return [
         Endpoint("GET", "/health", health.health, "health", answers={200: schemas.Health}, refusals=(400,)),
         Endpoint("GET", "/health/live", health.live, "health", answers={200: schemas.Liveness}, refusals=(400,)),
         Endpoint(
@@ -85,3 +97,34 @@ def endpoints(public: PublicRoutes, health: HealthRoutes) -> list[Endpoint]:
         ),
         Endpoint("GET", "/metrics", health.metrics, "health", answers={200: "text/plain"}, refusals=(400,)),
     ]  # fmt: skip
+
+
+def _admin(admin: AdminRoutes) -> list[Endpoint]:
+    def behind_token(
+        method: str,
+        path: str,
+        handler: Handler,
+        answers: dict[int, type[BaseModel] | str],
+        *refusals: int,
+        body: type[BaseModel] | None = None,
+    ) -> Endpoint:
+        return Endpoint(
+            method, path, handler, "admin", body=body, answers=answers, refusals=(*_ADMIN, *refusals), admin=True
+        )
+
+    states, job = schemas.ModelStates, schemas.JobOut
+    started = schemas.JobStarted
+    return [
+        behind_token("POST", "/admin/retrain", admin.retrain, {200: started, 202: started}),
+        behind_token("GET", "/admin/jobs", admin.jobs, {200: schemas.JobList}),
+        behind_token("GET", "/admin/jobs/{job_id}", admin.job, {200: job}, 404),
+        behind_token("POST", "/admin/jobs/{job_id}/cancel", admin.cancel_job, {200: job}, 404, 409),
+        behind_token("GET", "/admin/models", admin.models, {200: states}, 503),
+        behind_token("GET", "/admin/models/{version}", admin.model, {200: schemas.ModelState}, 404, 503),
+        behind_token(
+            "PUT", "/admin/pin", admin.pin, {200: states}, 404, 408, 409, 413, 415, 422, 503, body=schemas.PinRequest
+        ),
+        behind_token("DELETE", "/admin/pin", admin.unpin, {200: states}, 409, 503),
+        behind_token("POST", "/admin/rollback", admin.rollback, {200: states}, 409, 503),
+        behind_token("GET", "/admin/events", admin.events, {200: "text/event-stream"}, 503),
+    ]

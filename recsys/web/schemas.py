@@ -231,21 +231,64 @@ class ProblemOut(BaseModel):
     hint: str = ""
 
 
-class JobOut(BaseModel):
+JobStatus = Literal["queued", "running", "accepted", "rejected", "failed", "timed_out", "cancelled"]
+
+
+class JobSummary(BaseModel):
     job_id: str
-    status: Literal["queued", "running", "accepted", "rejected", "failed", "timed_out", "cancelled"]
+    asked_because: str
+    status: JobStatus
     stage: str
     progress: float = Field(ge=0, le=1)
-    reason: str | None
+    reason: str | None = Field(description="why it ended as it did")
     model_version: str | None
     created_at: str
     ended_at: str | None
 
 
+class JobOut(JobSummary):
+    metrics: dict[str, Any]
+    checks: list[dict[str, Any]] = Field(description="what the gate looked at")
+
+
+class JobStarted(BaseModel):
+    job_id: str
+    status: JobStatus
+
+
+class JobList(BaseModel):
+    items: list[JobOut]
+    total: int
+
+
+class PinRequest(Input):
+    version: str = Field(max_length=64, description="one that is there, as v1.0.3")
+
+
+class ModelState(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    version: str
+    status: Literal["accepted", "rejected", "quarantined", "invalid"]
+    reason: str | None
+    served: bool
+
+
+class ModelStates(BaseModel):
+    items: list[ModelState]
+    total: int
+    served: str | None
+    because: str
+    pinned: str | None
+    pinned_by: Literal["operator", "setting"] | None
+    degraded: str | None
+    strangers: list[str] = Field(description="names in the models directory that the store did not make")
+
+
 class RetrainingHealth(BaseModel):
     enabled: bool
-    running: JobOut | None
-    last: JobOut | None
+    running: JobSummary | None
+    last: JobSummary | None
     next_run: str | None
 
 
