@@ -70,7 +70,7 @@ class Watcher:
         self._build = build
         self._on_swap = on_swap
         self._on_quarantine = on_quarantine
-        self._condemned: ServedModel | None = None
+        self._condemned: tuple[ServedModel | None, str] = (None, "")
         self._failed: dict[str, Mark] = {}
         self._kick = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
@@ -85,15 +85,14 @@ class Watcher:
         if model is None or self.state.pin is not None:
             _log.warning("a pinned version does badly and stays", reason=reason)
             return
-        self._condemned = model
-        self._mark(Version.parse(model.version), model.fingerprint, reason)
+        self._condemned = model, reason
         self.kick()
 
     async def start(self) -> None:
         """Recall the marks and rescan once, so that a service with a model is ready when its port opens."""
         with contextlib.suppress(RecsysError):
             self._failed = await asyncio.to_thread(self._marks.failed)
-        await self.rescan()
+        await self._try_rescan()
 
     async def run(self) -> None:
         """Rescan on every hint until cancelled. Nothing that goes wrong in a rescan ends it."""
@@ -103,14 +102,17 @@ class Watcher:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._kick.wait(), self._rescan_s)
                 self._kick.clear()
-                try:
-                    await self.rescan()
-                except Exception:
-                    _log.exception("a rescan failed; what is served stays")
+                await self._try_rescan()
         finally:
             hints.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await hints
+
+    async def _try_rescan(self) -> None:
+        try:
+            await self.rescan()
+        except Exception:
+            _log.exception("a rescan failed; what is served stays")
 
     async def _listen(self) -> None:
         """Turn file events into kicks. A root that is replaced is watched anew, found by its inode on the timer."""
@@ -166,6 +168,9 @@ class Watcher:
     def _look(self) -> tuple[Situation, Watched]:
         """Gather what the policy decides on. Runs in a thread; a directory that cannot be read counts as empty."""
         listing, pin, problem = Listing((), ()), None, None
+        condemned, reason = self._condemned
+        if condemned is not None and condemned.version not in self._failed:
+            self._mark(Version.parse(condemned.version), condemned.fingerprint, reason)
         try:
             listing = self._store.scan()
         except StoreError as error:
@@ -188,7 +193,7 @@ class Watcher:
             serving=Version.find(current.version) if current else None,
             serving_accepted=current is not None
             and current.servable.manifest.accepted
-            and current is not self._condemned,
+            and current is not self._condemned[0],
             failed=frozenset(failed),
         )
         pin_is_setting = self._setting_pin is not None
@@ -239,6 +244,7 @@ class Watcher:
             current.fingerprint = entry.fingerprint
             return True
         self._slot.swap(model)
+        self._condemned = None, ""
         _log.info("serving", version=model.version, before=current.version if current else None)
         self._on_swap(model)
         return True

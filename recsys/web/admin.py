@@ -20,6 +20,7 @@ from recsys.serving.control import Control
 from recsys.serving.slot import Slot
 from recsys.serving.watcher import Watcher
 from recsys.web.answers import json_response
+from recsys.web.headers import COMMON_HEADERS
 from recsys.web.inputs import parse_body
 from recsys.web.schemas import PinRequest
 
@@ -149,11 +150,11 @@ class AdminRoutes:
                 hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
                 hdrs.CACHE_CONTROL: "no-store",
                 "X-Accel-Buffering": "no",
-                "X-Request-ID": request["request_id"],
             }
         )
         async for event in stream:
             if not response.prepared:
+                request.app[COMMON_HEADERS].add(request, response)
                 await response.prepare(request)
             await response.write(b": still here\n\n" if event is None else _encode(event))
         return response

@@ -34,6 +34,7 @@ from recsys.settings import Settings
 from recsys.training.plan import TrainingPlan, plan_from
 from recsys.web.admin import AdminRoutes
 from recsys.web.auth import AdminAuth, read_token, token_place
+from recsys.web.headers import COMMON_HEADERS, CommonHeaders
 from recsys.web.health import HealthRoutes
 from recsys.web.inputs import BODY_TIMEOUT, parse_query
 from recsys.web.middleware import make_edge
@@ -114,19 +115,23 @@ def build_app(settings: Settings) -> web.Application:
     admin = AdminRoutes(store, slot, watcher, retrainer, control, events)
     auth = AdminAuth(read_token(settings))
 
+    common_headers = CommonHeaders(settings.cors.origins)
     edge = make_edge(
         telemetry,
-        settings.cors.origins,
+        common_headers,
         log_access=settings.log.access,
         guard=guard,
         on_trip=watcher.condemn,
     )
     app = web.Application(middlewares=[edge], client_max_size=settings.server.max_body_bytes)
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
+    app[COMMON_HEADERS] = common_headers
     app[BODY_TIMEOUT] = settings.server.body_timeout_s
     table = endpoints(PublicRoutes(slot, workers), health, admin)
     for endpoint in table:
         app.router.add_route(endpoint.method, endpoint.path, _guarded(endpoint, auth))
+        if endpoint.method == "GET" and not endpoint.streams:
+            app.router.add_route("HEAD", endpoint.path, _guarded(endpoint, auth))
     add_pages(app, build_openapi(table))
 
     app.cleanup_ctx.append(_directories(store, marks, events))

@@ -20,6 +20,7 @@ from recsys.models.topk import top_k
 from recsys.serving.served import Mask, ServedModel
 from recsys.serving.slot import Slot
 from recsys.web.answers import explained, json_response, listed, model_response, scored
+from recsys.web.headers import COMMON_HEADERS
 from recsys.web.inputs import id_from_path, parse_body, parse_query
 from recsys.web.schemas import (
     BatchRequest,
@@ -34,6 +35,8 @@ from recsys.web.schemas import (
 _USERS_AT_ONCE = 25
 #: An explanation of more (history × list) terms than this leaves the loop; about two milliseconds' worth.
 _TERMS_ON_LOOP = 2000
+#: A search through more titles than this does so too.
+_TITLES_ON_LOOP = 4000
 _ANSWER_OVERHEAD_BYTES = 300
 
 
@@ -111,6 +114,7 @@ class PublicRoutes:
         response = web.StreamResponse(
             headers={"Content-Type": "application/json; charset=utf-8", "X-Model-Version": model.version}
         )
+        request.app[COMMON_HEADERS].add(request, response)
         await response.prepare(request)
         await response.write(opening + first)
         for part in parts[1:]:
@@ -162,11 +166,18 @@ class PublicRoutes:
         model = self._slot.take()
         query = parse_query(SearchQuery, request)
         mask = model.mask(query.genre, None, None)
-        found = model.titles.find(query.query) if query.query.strip() else np.arange(model.n_items)
+        found = await self._find(model, query.query)
         if mask is not None:
             found = found[mask[found]]
         page = found[query.offset : query.offset + query.limit]
         return model_response(listed(model, page, found.size), model.version)
+
+    async def _find(self, model: ServedModel, query: str) -> np.ndarray:
+        if not query.strip():
+            return np.arange(model.n_items)
+        if model.n_items <= _TITLES_ON_LOOP:
+            return model.titles.find(query)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, model.titles.find, query)
 
     async def genres(self, request: web.Request) -> web.Response:
         """List the genres that items have."""

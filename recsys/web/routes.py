@@ -37,6 +37,11 @@ class Endpoint:
         return getattr(self.handler, "__name__", "handler")
 
     @property
+    def streams(self) -> bool:
+        """Whether the answer goes on until somebody ends it."""
+        return "text/event-stream" in self.answers.values()
+
+    @property
     def summary(self) -> str:
         return (self.handler.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
 
