@@ -92,9 +92,11 @@ class RetrainingSettings(Section):
     @field_validator("cron")
     @classmethod
     def _is_cron(cls, value: str) -> str:
+        if len(value.split()) != 5:  # CronSim would take a sixth for seconds
+            raise ValueError("has not five fields; a cron expression looks like 0 2 * * 0")
         try:
             CronSim(value, datetime(2000, 1, 1))  # noqa: DTZ001  only parsed
-        except CronSimError as error:
+        except (CronSimError, ValueError) as error:
             raise ValueError(f"{error}; a cron expression looks like 0 2 * * 0") from error
         return value
 
@@ -103,7 +105,7 @@ class RetrainingSettings(Section):
     def _is_timezone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, OSError, ValueError) as error:  # OSError: a folder of zones, as Europe
             raise ValueError("is not a time zone; one looks like UTC or Europe/Berlin") from error
         return value
 
@@ -121,7 +123,7 @@ class AdminSettings(Section):
 
 
 class ServingSettings(Section):
-    rescan_s: float = Field(1.0, gt=0, le=3600, description="look at the model directory at least this often")
+    rescan_s: float = Field(0.5, gt=0, le=3600, description="look at the model directory at least this often")
     score_cache_mb: int = Field(32, ge=0, description="memory for score vectors of recent users")
     answer_cache_mb: int = Field(16, ge=0, description="memory for finished answers")
     watch_s: float = Field(60.0, ge=0, description="watch a new version for so long, and go back if it does badly")
@@ -194,7 +196,8 @@ def load_settings(environ: Mapping[str, str], overrides: Mapping[str, Any] | Non
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("; ".join(_describe(problem) for problem in error.errors())) from error
+        problems = [text for problem in error.errors() for text in _describe(problem)]
+        raise SettingsError("; ".join(problems)) from error
 
 
 def setting_names() -> dict[str, str]:
@@ -261,14 +264,17 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             into[name] = value
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: Any) -> list[str]:
+    """Name the wrong settings by their variables; a section that does not exist, by each that was set in it."""
     variable = PREFIX + "__".join(str(part) for part in problem["loc"] if not isinstance(part, int)).upper()
     if problem["type"] == "extra_forbidden":
-        return f"{variable}: there is no such setting{_did_you_mean(variable, setting_names())}"
+        value = problem["input"]
+        names = [f"{variable}__{name}".upper() for name in value] if isinstance(value, dict) else [variable]
+        return [f"{name}: there is no such setting{_did_you_mean(name, setting_names())}" for name in names]
     message = problem["msg"].removeprefix("Value error, ")
     hint = setting_names().get(variable)
     shown = "(secret)" if variable.endswith("__TOKEN") else repr(problem["input"])
-    return f"{variable}: {shown}: {message}" + (f" (it is: {hint})" if hint else "")
+    return [f"{variable}: {shown}: {message}" + (f" (it is: {hint})" if hint else "")]
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

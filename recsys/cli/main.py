@@ -176,7 +176,7 @@ def _token(parsed: argparse.Namespace) -> int:
 
 
 def _sample(parsed: argparse.Namespace) -> int:
-    from recsys.datasets.sample import write_sample
+    from recsys.datasets.sample_files import write_sample
 
     print(f"the sample data set is in {write_sample(parsed.directory)}")
     return 0

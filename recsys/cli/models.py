@@ -17,7 +17,7 @@ from recsys.settings import Settings
 
 def run(settings: Settings, action: str, version: str | None, *, as_json: bool) -> int:
     """Carry an action out. Errors: RecsysError with what to do."""
-    return _Models(settings).run(action, Version.parse(version) if version else None, as_json=as_json)
+    return _Models(settings).run(action, Version.parse(version) if version is not None else None, as_json=as_json)
 
 
 class _Models:

@@ -3,14 +3,16 @@
 import structlog
 import uvloop
 
+from recsys.cli.allocator import return_memory
 from recsys.cli.logs import configure_logging
 from recsys.errors import SettingsError
 from recsys.settings import Settings
-from recsys.web.app import serve
+from recsys.web.server import serve
 
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Errors: SettingsError when the address is taken."""
+    return_memory()
     configure_logging(settings.log.level, settings.log_format)
     if settings.server.debug_port is not None:
         _listen_for_debugger(settings.server.host, settings.server.debug_port)

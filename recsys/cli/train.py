@@ -13,7 +13,7 @@ from recsys.training.plan import plan_from
 def run(settings: Settings, version: str | None) -> int:
     """Train and print. Returns 1 when the gate rejected the candidate, which is kept and can be pinned."""
     configure_logging(settings.log.level, settings.log_format)
-    plan = plan_from(settings, version=Version.parse(version) if version else None)
+    plan = plan_from(settings, version=Version.parse(version) if version is not None else None)
     with show_progress("training") as progress:
         result = train(plan, now=lambda: datetime.now(UTC), progress=progress)
     print(describe(result))

@@ -6,7 +6,7 @@ Bounded everywhere: so many events are kept, so many listeners, and a listener t
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -45,7 +45,9 @@ class EventHub:
         for queue in list(self._listeners):
             if queue.full():
                 self._listeners.discard(queue)
-                queue.get_nowait()
+                # what it has not read goes with it, so that its last id is where it really stopped
+                while not queue.empty():
+                    queue.get_nowait()
                 queue.put_nowait(None)
             else:
                 queue.put_nowait(event)
@@ -67,7 +69,7 @@ class EventHub:
             queue.put_nowait(None)
         self._listeners.clear()
 
-    async def listen(self, after: int | None, heartbeat_s: float) -> AsyncIterator[Event | None]:
+    async def listen(self, after: int | None, heartbeat_s: float) -> AsyncGenerator[Event | None, None]:
         """Give events after number `after` (None: from now on), and None as a heartbeat when nothing happens.
 
         Errors: TooManyListenersError.

@@ -4,6 +4,7 @@ Survives a crash: a run that began and never ended is shown as cut off. Must not
 """
 
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import orjson
+import structlog
 
 from recsys.artifacts.files import replace_durable
 from recsys.artifacts.manifest import format_time
@@ -19,6 +21,7 @@ Status = Literal["queued", "running", "accepted", "rejected", "failed", "timed_o
 ENDED: frozenset[Status] = frozenset({"accepted", "rejected", "failed", "timed_out", "cancelled"})
 CUT_OFF = "cut off: the service ended while it ran"
 _KEPT_JOBS = 200
+_log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -71,7 +74,9 @@ class Job:
         """Read a job back. Errors: KeyError, TypeError, ValueError for what is no job."""
         if found["status"] not in get_args(Status):
             raise ValueError(f"{found['status']!r} is no status")
-        ended_at = found["ended_at"]
+        created_at, ended_at = datetime.fromisoformat(found["created_at"]), found["ended_at"]
+        if created_at.tzinfo is None:
+            raise ValueError("a time without a zone cannot be compared with others")
         return cls(
             id=str(found["job_id"]),
             asked_because=str(found["asked_because"]),
@@ -82,7 +87,7 @@ class Job:
             metrics=dict(found["metrics"]),
             checks=list(found["checks"]),
             model_version=found["model_version"],
-            created_at=datetime.fromisoformat(found["created_at"]),
+            created_at=created_at,
             ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
         )
 
@@ -92,9 +97,13 @@ class Ledger:
 
     def __init__(self, state: Path) -> None:
         self.path = state / "jobs.jsonl"
+        self._one_at_a_time = threading.Lock()
 
     def load(self) -> list[Job]:
-        """Return the last jobs, oldest first, those that were cut off ended as such, and rewrite the file with them."""
+        """Return the last jobs, oldest first, those that were cut off ended as such, and rewrite the file with them.
+
+        A file that cannot be read or written is logged: the past is no reason not to start.
+        """
         jobs: dict[str, Job] = {}
         for line in self._lines():
             try:
@@ -106,8 +115,11 @@ class Ledger:
         for job in kept:
             if not job.ended:
                 job.end("failed", CUT_OFF)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        replace_durable(self.path, _encode(kept))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            replace_durable(self.path, _encode(kept))
+        except OSError as error:
+            _log.warning("the ledger cannot be written", path=str(self.path), reason=error.strerror)
         return kept
 
     def _lines(self) -> list[bytes]:
@@ -115,10 +127,13 @@ class Ledger:
             return self.path.read_bytes().splitlines()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            _log.warning("the ledger cannot be read", path=str(self.path), reason=error.strerror)
+            return []
 
     def record(self, job: Job) -> None:
         """Append a job as it is now, and wait until it is on disk."""
-        with self.path.open("ab") as file:
+        with self._one_at_a_time, self.path.open("ab") as file:  # so that a job's last line is its latest
             file.write(_encode([job]))
             file.flush()
             os.fsync(file.fileno())

@@ -32,11 +32,18 @@ class Retention:
             await self._asked.wait()
             self._asked.clear()
             # what is new is served first, so that what it replaces is known as the previous one
-            await self._watcher.rescan()
+            try:
+                await self._watcher.rescan()
+            except Exception:
+                _log.exception("a rescan failed; old versions stay")
+                continue
             names = (self._slot.current.version if self._slot.current else None, self._slot.previous)
             protected = [Version.parse(name) for name in names if name is not None]
             if self._watcher.state.pin is not None:
                 protected.append(self._watcher.state.pin)
+            # the newest accepted one, which a pin may keep from being served: its name must not be given away again
+            entries = self._watcher.state.listing.entries
+            protected += [entry.version for entry in entries if entry.manifest and entry.manifest.accepted][-1:]
             try:
                 removed = await asyncio.to_thread(self._store.prune, self._keep, protected)
             except StoreError as error:

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +27,10 @@ from recsys.training.plan import TrainingPlan
 _POLL_S = 0.05
 _CHILD_STARTS_WITHIN_S = 10.0
 _log = structlog.get_logger(__name__)
+
+
+class _ChildError(Exception):
+    """What the child raised or returned that no training run should: never to be taken for an error of ours."""
 
 
 @dataclass(frozen=True)
@@ -98,22 +102,27 @@ class Retrainer:
         return job
 
     async def close(self) -> None:
-        """End the running job, and its child with it."""
+        """End the running job, and its child with it; wait until the end of one that is over is written."""
         if self.running is not None:
             await self._end_task("the service is stopping")
+        elif self._task is not None:
+            await asyncio.wait([self._task])
 
     async def _end_task(self, because: str) -> None:
         task = self._task
-        if task is not None and not task.done():
+        if task is None or task.done():
+            return
+        if self._cancelled_by is None:  # a second cancellation would break off the wait for the child
             self._cancelled_by = because
+            await asyncio.sleep(0)  # a task that is cancelled before its first step ends without a record
             task.cancel()
-            await asyncio.wait([task])
+        await asyncio.wait([task])
 
     async def _run(self, job: Job) -> None:
         _log.info("training started", job_id=job.id, because=job.asked_because)
         try:
             await self._record(job, status="running")
-            finished = await self._in_child(job)
+            _conclude(job, await self._in_child(job))
         except TimeoutError:
             job.end("timed_out", f"took longer than {self._limits.timeout_s:g} s (RECSYS_RETRAINING__TIMEOUT_S)")
         except asyncio.CancelledError:
@@ -124,26 +133,35 @@ class Retrainer:
             job.end("failed", f"needs more than {self._limits.memory_mb} MB (RECSYS_RETRAINING__MEMORY_LIMIT_MB)")
         except RecsysError as error:
             job.end("failed", str(error))
+        except _ChildError as error:
+            _log.error("training failed in a way nobody foresaw", job_id=job.id, exc_info=error.__cause__)
+            job.end("failed", str(error))
         except Exception as error:
             _log.exception("training failed in a way nobody foresaw", job_id=job.id)
             job.end("failed", f"{type(error).__name__}: {error}")
-        else:
-            _conclude(job, finished)
         _log.info("training ended", job_id=job.id, status=job.status, reason=job.reason, version=job.model_version)
         await self._record(job)
-        self._on_change(job)
+        self._tell(job)
+
+    def _tell(self, job: Job) -> None:
+        """Tell the listener; one that fails must not leave a job that never ends."""
+        try:
+            self._on_change(job)
+        except Exception:
+            _log.exception("the listener to training runs failed", job_id=job.id)
 
     async def _record(self, job: Job, status: Any = None) -> None:
         """Write the job to the ledger. A ledger that cannot be written does not keep anybody from training."""
         job.status = status or job.status
-        self._on_change(job)
+        self._tell(job)
         try:
             await asyncio.to_thread(self._ledger.record, job)
-        except OSError as error:
-            _log.warning("the ledger cannot be written", path=str(self._ledger.path), reason=error.strerror)
+        except (OSError, TypeError) as error:  # TypeError: the child returned what is no JSON
+            _log.warning("the ledger cannot be written", path=str(self._ledger.path), reason=str(error))
 
     async def _in_child(self, job: Job) -> worker.Finished:
         """Run the plan in a fresh single-worker pool and wait for it, no longer than the time limit."""
+        plan = self._plan()
         from_child, to_parent = multiprocessing.Pipe(duplex=False)
         pool = ProcessPoolExecutor(
             1,
@@ -152,24 +170,22 @@ class Retrainer:
             initargs=(to_parent, self._limits.blas_threads, self._limits.memory_mb),
         )
         # in a thread: starting a process is a few milliseconds that the loop does not have
-        submitted = asyncio.ensure_future(asyncio.to_thread(pool.submit, self._work, self._plan()))
+        submitted = asyncio.ensure_future(asyncio.to_thread(pool.submit, self._work, plan))
         child: int | None = None
         try:
-            future = asyncio.wrap_future(await asyncio.shield(submitted))
+            future = await asyncio.shield(submitted)
             async with asyncio.timeout(self._limits.timeout_s):
+                # polled, not awaited: asyncio's future cannot hold every error that a process can raise
                 while not future.done():
-                    await asyncio.wait([future], timeout=_POLL_S)
+                    await asyncio.sleep(_POLL_S)
                     for message in _drain(from_child):
                         match message:
                             case worker.Started(pid):
                                 child = pid
                             case worker.Progress(stage, share):
                                 job.stage, job.progress = stage, share
-                                self._on_change(job)
-            finished = future.result()
-            if not isinstance(finished, worker.Finished):
-                raise TypeError(f"the training process returned {type(finished).__name__}")
-            return finished
+                                self._tell(job)
+            return _outcome(future)
         finally:
             await asyncio.shield(asyncio.ensure_future(self._end_child(pool, submitted, from_child, to_parent, child)))
 
@@ -182,8 +198,8 @@ class Retrainer:
         child: int | None,
     ) -> None:
         """See that the child is gone: let one that is done go, and kill one that is not, by its own pid."""
-        done = (await submitted).done()
-        if not done:
+        await asyncio.wait([submitted])
+        if submitted.exception() is None and not submitted.result().done():
             deadline = asyncio.get_running_loop().time() + _CHILD_STARTS_WITHIN_S
             while child is None and asyncio.get_running_loop().time() < deadline:
                 child = next((m.pid for m in _drain(from_child) if isinstance(m, worker.Started)), None)
@@ -195,6 +211,21 @@ class Retrainer:
         to_parent.close()
         from_child.close()
         await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+
+
+def _outcome(future: "Future[worker.Finished]") -> worker.Finished:
+    """Return what the child made. What it raised comes as a `_ChildError`, unless it is one that has a meaning here: a
+    SystemExit of the child would else end the service, its TimeoutError pass for the time limit.
+    """
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool | MemoryError | RecsysError):
+        raise error
+    if error is not None:
+        raise _ChildError(f"{type(error).__name__}: {error}") from error
+    finished = future.result()
+    if not isinstance(finished, worker.Finished):
+        raise _ChildError(f"the training process returned {type(finished).__name__}")
+    return finished
 
 
 def _conclude(job: Job, finished: worker.Finished) -> None:

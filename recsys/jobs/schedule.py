@@ -21,11 +21,10 @@ def next_time(expression: str, timezone: str, after: datetime) -> datetime | Non
     """Return the first time after `after` (aware) that `expression` names in `timezone`; None if there is none within
     fifty years. In the hour that clocks skip, a fixed time runs as soon as they have; in the one they repeat, once.
     """
-    try:
-        found: datetime = next(CronSim(expression, after.astimezone(ZoneInfo(timezone))))
-    except StopIteration:
-        return None
-    return found
+    after = after.astimezone(UTC)
+    # within the repeated hour CronSim names the first of the two, which may be over already
+    found = (moment for moment in CronSim(expression, after.astimezone(ZoneInfo(timezone))) if moment > after)
+    return next(found, None)
 
 
 class _Cron(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types

@@ -66,7 +66,8 @@ class Control:
         self._refuse_beside_setting()
         target = rollback_target(self.situation(serving))
         if target is None:
-            raise NothingToRollBackError(f"there is no accepted version below {serving or 'what is served'}")
+            below = f"no accepted version below {serving}" if serving else "no version to roll back from"
+            raise NothingToRollBackError(f"there is {below}")
         self._marks.pin(target)
         return target
 

@@ -37,6 +37,10 @@ class SwapGuard:
         self.version = version if self._limits.watch_s > 0 else None
         self._answers = self._errors = self._slow = 0
 
+    def end(self) -> None:
+        """Watch nothing."""
+        self.version = None
+
     def observe(self, seconds: float, *, failed: bool) -> str | None:
         """Count an answer; return the reason when the version should go, once."""
         if self.version is None:

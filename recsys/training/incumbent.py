@@ -69,15 +69,19 @@ def _recipe(manifest: Manifest) -> Hyperparameters | None:
 
 
 def golden_overlap(golden: tuple[GoldenQuery, ...], contents: Contents) -> float | None:
-    """Return the mean share of the recorded lists that the candidate gives for the same histories; None when no query
-    has a history that can still be asked. Items that are gone count as not kept. Cost: that of a few answers.
+    """Return the mean share of the recorded lists that the candidate gives for the same histories; None when nothing
+    was recorded. Items that are gone count as not kept, a history of which nothing is left as a list not kept: ids that
+    are spelled anew are as wrong as ids that are mixed up. Cost: that of a few answers.
     """
     index = {item: position for position, item in enumerate(contents.catalogue.item_ids)}
     recommender = contents.recommender
     kept = []
     for query in golden:
         known = [i for i, item in enumerate(query.items) if item in index]
-        if not known or not query.answer:
+        if not query.answer:
+            continue
+        if query.items and not known:
+            kept.append(0.0)
             continue
         history = History(
             np.array([index[query.items[i]] for i in known], np.int32),

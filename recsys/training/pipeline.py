@@ -93,7 +93,7 @@ def train(
 def read_source(plan: TrainingPlan, *, progress: Callable[[float], None]) -> Dataset:
     """Read the operator's data, or the sample, which is made if it is not there."""
     from recsys.datasets.reading import read_dataset
-    from recsys.datasets.sample import write_sample
+    from recsys.datasets.sample_files import write_sample
 
     path = plan.data if plan.data is not None else write_sample(plan.sample)
     dataset = read_dataset(path, max_bad_share=plan.max_bad_share, progress=lambda _stage, share: progress(share))

@@ -5,8 +5,10 @@ is gone. This module must import nothing heavy: `prepare` runs before numpy may 
 number of threads only then.
 """
 
+import ctypes
 import os
 import resource
+import signal
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _NICENESS = 10
 _ORPHANED = 3
+#: The kernel ends the child with its parent, also while LAPACK holds the GIL for most of a minute and no thread of ours
+#: can run (scipy's `spotri` does); the watching thread is for a parent that died before this was set.
+_PR_SET_PDEATHSIG = 1
 _BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _to_parent: "Connection | None" = None
 
@@ -60,6 +65,7 @@ def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int) ->
     _to_parent = to_parent
     to_parent.send(Started(os.getpid()))
     os.nice(_NICENESS)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     _load_libraries()
     _limit_memory(memory_limit_mb)

@@ -4,6 +4,7 @@ Every action leaves an audit line. They only ask: runs are `jobs.retrain`'s, wha
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ from recsys.web.schemas import PinRequest
 
 _HEARTBEAT_S = 15.0
 _FOLLOW_S = 10.0
+_MAX_ID_DIGITS = 20
 _audit = structlog.get_logger("recsys.audit")
 
 
@@ -142,7 +144,7 @@ class AdminRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Follow job progress, swaps and quarantines as server-sent events; Last-Event-ID goes on after a break."""
         last = request.headers.get("Last-Event-ID", "")
-        if last and not last.isdecimal():
+        if last and not (last.isdecimal() and len(last) <= _MAX_ID_DIGITS):
             raise InvalidInputError("Last-Event-ID is not a number")
         stream = self._events.listen(int(last) if last else None, _HEARTBEAT_S)
         response = web.StreamResponse(
@@ -152,11 +154,14 @@ class AdminRoutes:
                 "X-Accel-Buffering": "no",
             }
         )
-        async for event in stream:
-            if not response.prepared:
-                request.app[COMMON_HEADERS].add(request, response)
-                await response.prepare(request)
-            await response.write(b": still here\n\n" if event is None else _encode(event))
+        # a listener that goes away is how a stream ends, no failure
+        async with contextlib.aclosing(stream):
+            with contextlib.suppress(ConnectionResetError):
+                async for event in stream:
+                    if not response.prepared:
+                        request.app[COMMON_HEADERS].add(request, response)
+                        await response.prepare(request)
+                    await response.write(b": still here\n\n" if event is None else _encode(event))
         return response
 
 

@@ -1,13 +1,10 @@
 """The composition root: every resource in order, each with its end, and the routes over them.
 
-Read `build_app` from top to bottom to know what runs in the process. `serve` is the process's life: open the port, wait
-for a signal, stop in order.
+Read `build_app` from top to bottom to know what runs in the process. How it is served, and its end, is in `server`.
 """
 
 import asyncio
 import contextlib
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +13,10 @@ from functools import partial
 import structlog
 from aiohttp import web
 
+from recsys.artifacts.files import remove_temporaries
 from recsys.artifacts.marks import Marks
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
-from recsys.errors import SettingsError
 from recsys.jobs.events import EventHub
 from recsys.jobs.ledger import Job, Ledger
 from recsys.jobs.retention import Retention
@@ -50,12 +47,10 @@ WATCHER = web.AppKey("watcher", Watcher)
 RETRAINER = web.AppKey("retrainer", Retrainer)
 TELEMETRY = web.AppKey("telemetry", Telemetry)
 HEALTH = web.AppKey("health", HealthRoutes)
+EVENTS = web.AppKey("events", EventHub)
 
 _WORKERS = 2
 _MB = 2**20
-_MAX_LINE_BYTES = 32 * 1024
-#: A thread that holds the GIL gives it to the event loop after this long; Python's own 5 ms would be felt at p99.
-_SWITCH_INTERVAL_S = 0.0005
 _log = structlog.get_logger(__name__)
 _Context = Callable[[web.Application], AsyncIterator[None]]
 
@@ -73,8 +68,11 @@ def build_app(settings: Settings) -> web.Application:
         before = slot.previous
         telemetry.model_swapped(model)
         events.publish("swap", {"version": model.version, "before": before})
-        if before is not None:
+        # one that was gone back to is not watched: should the machine be slow, every version would be marked in turn
+        if before is not None and Version.parse(before) < Version.parse(model.version):
             guard.begin(model.version)
+        else:
+            guard.end()
 
     watcher = Watcher(
         store,
@@ -102,9 +100,10 @@ def build_app(settings: Settings) -> web.Application:
             watcher.kick()
             retention.soon()
 
+    ledger = Ledger(settings.paths.state)
     retrainer = Retrainer(
         lambda: plan,
-        Ledger(settings.paths.state),
+        ledger,
         RunLimits(settings.retraining.timeout_s, settings.retraining.memory_limit_mb, settings.training.blas_threads),
         on_change=job_changed,
     )
@@ -125,7 +124,7 @@ def build_app(settings: Settings) -> web.Application:
     )
     app = web.Application(middlewares=[edge], client_max_size=settings.server.max_body_bytes)
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
-    app[COMMON_HEADERS] = common_headers
+    app[COMMON_HEADERS], app[EVENTS] = common_headers, events
     app[BODY_TIMEOUT] = settings.server.body_timeout_s
     table = endpoints(PublicRoutes(slot, workers), health, admin)
     for endpoint in table:
@@ -134,7 +133,7 @@ def build_app(settings: Settings) -> web.Application:
             app.router.add_route("HEAD", endpoint.path, _guarded(endpoint, auth))
     add_pages(app, build_openapi(table))
 
-    app.cleanup_ctx.append(_directories(store, marks, events))
+    app.cleanup_ctx.append(_directories(store, marks, ledger, events))
     app.cleanup_ctx.append(_workers(workers))
     app.cleanup_ctx.append(_loop_lag(telemetry))
     app.cleanup_ctx.append(_task("retention", retention.run))
@@ -142,7 +141,6 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_watching(watcher, retrainer, slot, plan))
     if settings.retraining_enabled:
         app.cleanup_ctx.append(_scheduling(schedule, retrainer, make_up=settings.retraining.make_up_missed))
-    app.on_shutdown.append(_end_listeners(events))
     _log.info("the admin token is in", place=token_place(settings))
     return app
 
@@ -160,26 +158,27 @@ def _guard_limits(settings: Settings) -> GuardLimits:
 def _guarded(endpoint: Endpoint, auth: AdminAuth) -> Handler:
     """Ask for the token where it is needed, and refuse a query string where none is taken."""
     handler, admin = endpoint.handler, endpoint.admin
-    if endpoint.query is not NoQuery:
+    if endpoint.query is not NoQuery and not admin:
         return handler
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         if admin:
             auth.check(request)
-        if request.query_string:
+        if request.query_string and endpoint.query is NoQuery:
             parse_query(NoQuery, request)
         return await handler(request)
 
     return guarded
 
 
-def _directories(store: ModelStore, marks: Marks, events: EventHub) -> _Context:
+def _directories(store: ModelStore, marks: Marks, ledger: Ledger, events: EventHub) -> _Context:
     async def run(app: web.Application) -> AsyncIterator[None]:
         store.ensure()
         marks.ensure()
         events.attach()
-        if removed := await asyncio.to_thread(store.clean_up):
-            _log.info("removed what an interrupted run left behind", directories=removed)
+        removed = await asyncio.to_thread(store.clean_up) + await asyncio.to_thread(marks.clean_up)
+        if removed := removed + await asyncio.to_thread(remove_temporaries, ledger.path):
+            _log.info("removed what an interrupted run left behind", items=removed)
         yield
 
     return run
@@ -230,13 +229,6 @@ def _scheduling(schedule: Schedule, retrainer: Retrainer, *, make_up: bool) -> _
     return run
 
 
-def _end_listeners(events: EventHub) -> Callable[[web.Application], Awaitable[None]]:
-    async def end(app: web.Application) -> None:
-        events.close()
-
-    return end
-
-
 def _task(name: str, run: Callable[[], Awaitable[None]]) -> _Context:
     """A task that lives as long as the app. If it should ever end by itself, that is logged, not lost."""
 
@@ -255,47 +247,3 @@ def _task(name: str, run: Callable[[], Awaitable[None]]) -> _Context:
             await task
 
     return context
-
-
-async def serve(settings: Settings) -> None:
-    """Run the service until SIGTERM or SIGINT: open the port at once, load or train behind it, and at the end stop in
-    order: not ready → no new connections → answer what is in flight → end training → return.
-
-    Errors: SettingsError when the address cannot be listened on.
-    """
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    app = build_app(settings)
-    server = settings.server
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=server.keepalive_s,
-        shutdown_timeout=server.shutdown_s / 2,  # aiohttp waits for it twice
-        max_line_size=_MAX_LINE_BYTES,
-        max_field_size=_MAX_LINE_BYTES,
-    )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await runner.setup()
-        site = web.TCPSite(runner, server.host, server.port, backlog=server.max_connections)
-        try:
-            await site.start()
-        except OSError as error:
-            raise SettingsError(
-                f"cannot listen on {server.host}:{server.port}: {error.strerror or error}",
-                hint="RECSYS_SERVER__PORT or --port chooses another; 0 takes a free one",
-            ) from error
-        _log.info("listening", address=f"http://{_shown(server.host)}:{runner.addresses[0][1]}")
-        await stop.wait()
-        _log.info("stopping")
-        app[HEALTH].stopping = True
-    finally:
-        await runner.cleanup()
-    _log.info("stopped")
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -3,6 +3,7 @@
 Owns where the token comes from. Its value goes into no log, no answer and no error.
 """
 
+import fcntl
 import hashlib
 import hmac
 import os
@@ -40,17 +41,23 @@ def read_token(settings: Settings) -> str:
         return _read(settings.admin.token_file, "RECSYS_ADMIN__TOKEN_FILE")
     path = settings.paths.state / "admin-token"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return _read(path, "the admin token")
+        if not path.exists() or path.stat().st_size == 0:
+            _make(path)
     except OSError as error:
         raise SettingsError(f"the admin token cannot be written to {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
     return _read(path, "the admin token")
+
+
+def _make(path: Path) -> None:
+    """Fill the file unless another process does so first; one that a crash left empty is filled now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not file.read():
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _read(path: Path, name: str) -> str:
@@ -83,7 +90,9 @@ class AdminAuth:
         recent = [moment for moment in self._tries.get(address, ()) if now - moment < _WINDOW_S]
         if len(recent) >= _MAX_TRIES:
             raise TooManyTriesError("wait a minute before the next try")
-        if not hmac.compare_digest(hashlib.sha256(given.strip().encode()).digest(), self._digest):
+        # a header may hold bytes that are no text
+        digest = hashlib.sha256(given.strip().encode(errors="surrogateescape")).digest()
+        if not hmac.compare_digest(digest, self._digest):
             self._tries[address] = [*recent, now]
             self._tries.move_to_end(address)
             while len(self._tries) > _MAX_ADDRESSES:

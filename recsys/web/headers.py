@@ -5,6 +5,8 @@ A handler that streams adds them itself before it begins; everybody else leaves 
 
 from aiohttp import hdrs, web
 
+from recsys.web.problems import HttpError
+
 REQUEST_ID = "X-Request-ID"
 _MAX_AGE_S = "600"
 
@@ -45,7 +47,7 @@ class CommonHeaders:
         if not self._origins:
             return None
         if self._allowed(request) is None:
-            return web.Response(status=403, text="this origin may not call\n")
+            raise HttpError(403, "pages of this origin may not call", hint="RECSYS_CORS__ORIGINS lists those that may")
         return web.Response(
             status=204,
             headers={

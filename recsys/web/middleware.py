@@ -48,7 +48,7 @@ def make_edge(
         telemetry.in_flight += 1
         status = 499  # what is logged when the client went away
         try:
-            response = headers.preflight(request) or await _answer(request, handler, request_id)
+            response = await _answer(request, handler, request_id, headers)
             status = response.status
         finally:
             telemetry.in_flight -= 1
@@ -71,9 +71,11 @@ def make_edge(
     return edge
 
 
-async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, handler: Handler, request_id: str, headers: CommonHeaders
+) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return headers.preflight(request) or await handler(request)
     except RecsysError as error:
         if error.status >= 500 and error.code not in ("model_not_ready", "too_many_listeners"):
             _log.error("request failed", request_id=request_id, path=request.path, reason=str(error))

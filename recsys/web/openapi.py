@@ -8,7 +8,8 @@ from pydantic.json_schema import models_json_schema
 
 from recsys import __version__
 from recsys.web.routes import Endpoint
-from recsys.web.schemas import MAX_N, NoQuery, ProblemOut
+from recsys.web.schemas import MAX_N, NoQuery
+from recsys.web.shapes import ProblemOut
 
 _REF = "#/components/schemas/{model}"
 _REFUSALS = {
@@ -107,6 +108,8 @@ def _query_parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
         if options := described.pop("anyOf", None):
             described |= next(option for option in options if option != {"type": "null"})
             described.pop("default", None)
+        if described.get("default") == []:
+            described.pop("default")
         parameter = {"name": name, "in": "query", "required": False, "schema": described}
         if schema.get("description"):
             parameter["description"] = schema["description"]
