@@ -74,7 +74,7 @@ async def serve(settings: Settings) -> None:
         app[EVENTS].close()
         # aiohttp drops what is still to come of a body once it closes: so wait for those in flight before that
         deadline = loop.time() + server.shutdown_s / 2
-        while app[TELEMETRY].in_flight and loop.time() < deadline:
+        while app[TELEMETRY].in_flight and loop.time() < deadline:  # noqa: ASYNC110  only a count is kept
             await asyncio.sleep(_LOOK_AGAIN_S)
     finally:
         await runner.cleanup()
