@@ -94,5 +94,33 @@ class TrainingError(RecsysError):
     status, code, title = 500, "training_failed", "Training failed"
 
 
+class UnknownJobError(RecsysError):
+    status, code, title = 404, "unknown_job", "No such job"
+
+
+class JobEndedError(RecsysError):
+    status, code, title = 409, "job_ended", "The job has ended already"
+
+
+class NotSignedInError(RecsysError):
+    status, code, title = 401, "not_signed_in", "This address needs the admin token"
+
+
+class WrongTokenError(RecsysError):
+    status, code, title = 403, "wrong_token", "That is not the admin token"
+
+
+class TooManyTriesError(RecsysError):
+    status, code, title = 429, "too_many_tries", "Too many wrong tokens"
+
+
+class TooManyListenersError(RecsysError):
+    status, code, title = 503, "too_many_listeners", "Too many listeners"
+
+
+class NothingToRollBackError(RecsysError):
+    status, code, title = 409, "nothing_to_roll_back", "There is no version to roll back to"
+
+
 class PinnedBySettingError(RecsysError):
     status, code, title = 409, "pinned_by_setting", "The pin comes from a setting"

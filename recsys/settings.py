@@ -9,14 +9,18 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from cronsim import CronSim, CronSimError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from recsys.errors import SettingsError
 
 PREFIX = "RECSYS_"
+MIN_TOKEN_LENGTH = 16
 CONFIG_DIR_VARIABLE = "RECSYS_CONFIG_DIR"
 _VERSION_PATTERN = r"v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
 
@@ -34,6 +38,7 @@ class ServerSettings(Section):
     max_connections: int = Field(4096, ge=1, description="connections that may wait to be accepted")
     keepalive_s: float = Field(75.0, gt=0, le=3600, description="an idle connection is closed after this long")
     body_timeout_s: float = Field(30.0, gt=0, le=600, description="a request body must arrive within this time")
+    debug_port: int | None = Field(None, ge=1, le=65535, description="listen for a debugger here (needs debugpy)")
     shutdown_s: float = Field(10.0, gt=0, le=120, description="how long requests in flight may take at shutdown")
 
 
@@ -68,13 +73,63 @@ class TrainingSettings(Section):
     max_items: int = Field(20_000, ge=1, le=40_000, description="most rated items that the linear model covers")
     seed: int = Field(0, ge=0, description="seed of everything drawn at random")
     blas_threads: int = Field(1, ge=1, le=64, description="threads of the linear algebra; 1 is reproducible")
+
+
+class RetrainingSettings(Section):
+    enabled: bool | None = Field(None, description="retrain by the clock; on in production, off in development")
+    cron: str = Field("0 2 * * 0", description="when, as cron means it: minute hour day month weekday, 0 and 7 Sunday")
+    timezone: str = Field("UTC", description="of the cron expression, as Europe/Berlin")
+    make_up_missed: bool = Field(True, description="run once at start if the service was down at the time")
     timeout_s: float = Field(3600.0, gt=0, description="a run that takes longer is ended")
+    memory_limit_mb: int = Field(4096, ge=256, description="a run that would need more is refused, or ended")
+    keep_versions: int = Field(10, ge=2, description="older versions are removed, never one in use")
+    max_metric_drop: float = Field(0.10, ge=0, le=1, description="reject a model worse than the last by this share")
+    max_shrink: float = Field(0.20, ge=0, le=1, description="reject data smaller than the last by this share")
+    max_rating_shift: float = Field(0.20, ge=0, le=1, description="reject data whose rating values moved so far")
+    min_golden_overlap: float = Field(0.10, ge=0, le=1, description="reject if golden lists keep less than this share")
+    min_coverage: float = Field(0.01, ge=0, le=1, description="reject if less of the catalogue is recommended")
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        if len(value.split()) != 5:  # CronSim would take a sixth for seconds
+            raise ValueError("has not five fields; a cron expression looks like 0 2 * * 0")
+        try:
+            CronSim(value, datetime(2000, 1, 1))  # noqa: DTZ001  only parsed
+        except (CronSimError, ValueError) as error:
+            raise ValueError(f"{error}; a cron expression looks like 0 2 * * 0") from error
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, OSError, ValueError) as error:  # OSError: a folder of zones, as Europe
+            raise ValueError("is not a time zone; one looks like UTC or Europe/Berlin") from error
+        return value
+
+
+class AdminSettings(Section):
+    token: SecretStr | None = Field(None, description="of /admin; made at first start if there is none")
+    token_file: Path | None = Field(None, description="file that holds it")
+
+    @field_validator("token")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < MIN_TOKEN_LENGTH:
+            raise ValueError(f"is shorter than {MIN_TOKEN_LENGTH} characters")
+        return value
 
 
 class ServingSettings(Section):
-    rescan_s: float = Field(1.0, gt=0, le=3600, description="look at the model directory at least this often")
+    rescan_s: float = Field(0.5, gt=0, le=3600, description="look at the model directory at least this often")
     score_cache_mb: int = Field(32, ge=0, description="memory for score vectors of recent users")
     answer_cache_mb: int = Field(16, ge=0, description="memory for finished answers")
+    watch_s: float = Field(60.0, ge=0, description="watch a new version for so long, and go back if it does badly")
+    watch_max_errors: float = Field(0.05, gt=0, le=1, description="share of its answers that may be errors")
+    watch_slow_ms: float = Field(500.0, gt=0, description="an answer that takes longer is slow")
+    watch_max_slow: float = Field(0.10, gt=0, le=1, description="share of its answers that may be slow")
 
 
 class CorsSettings(Section):
@@ -108,9 +163,16 @@ class Settings(Section):
     paths: PathSettings = PathSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     serving: ServingSettings = ServingSettings()
+    admin: AdminSettings = AdminSettings()
     cors: CorsSettings = CorsSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def retraining_enabled(self) -> bool:
+        enabled = self.retraining.enabled
+        return self.environment == "production" if enabled is None else enabled
 
     @property
     def log_format(self) -> Literal["console", "json"]:
@@ -134,7 +196,8 @@ def load_settings(environ: Mapping[str, str], overrides: Mapping[str, Any] | Non
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("; ".join(_describe(problem) for problem in error.errors())) from error
+        problems = [text for problem in error.errors() for text in _describe(problem)]
+        raise SettingsError("; ".join(problems)) from error
 
 
 def setting_names() -> dict[str, str]:
@@ -201,13 +264,17 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             into[name] = value
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: Any) -> list[str]:
+    """Name the wrong settings by their variables; a section that does not exist, by each that was set in it."""
     variable = PREFIX + "__".join(str(part) for part in problem["loc"] if not isinstance(part, int)).upper()
     if problem["type"] == "extra_forbidden":
-        return f"{variable}: there is no such setting{_did_you_mean(variable, setting_names())}"
+        value = problem["input"]
+        names = [f"{variable}__{name}".upper() for name in value] if isinstance(value, dict) else [variable]
+        return [f"{name}: there is no such setting{_did_you_mean(name, setting_names())}" for name in names]
     message = problem["msg"].removeprefix("Value error, ")
     hint = setting_names().get(variable)
-    return f"{variable}: {problem['input']!r}: {message}" + (f" (it is: {hint})" if hint else "")
+    shown = "(secret)" if variable.endswith("__TOKEN") else repr(problem["input"])
+    return [f"{variable}: {shown}: {message}" + (f" (it is: {hint})" if hint else "")]
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -58,7 +58,7 @@ def ml_latest_small() -> Path:
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample data set, written once."""
-    from recsys.datasets.sample import write_sample
+    from recsys.datasets.sample_files import write_sample
 
     return write_sample(tmp_path_factory.mktemp("data") / "sample")
 

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from recsys.artifacts.manifest import Record
 from recsys.datasets.ratings import Catalogue, Float32, Int32, Int64, RatingScale
@@ -25,6 +25,7 @@ from recsys.models.weighting import Weighting
 #: JSON lines are parsed so many at a time: orjson holds the GIL, and 20,000 at once stall the server's loop for 50 ms.
 _LINES_AT_ONCE = 100
 _CHECK_AT_ONCE = 2**18
+_MAX_YEAR = 9999
 
 
 def yield_to_loop() -> None:
@@ -43,6 +44,12 @@ class ModelDescription(Record):
     scale_high: float
     scale_step: float = Field(gt=0)
     has_timestamps: bool
+
+    @model_validator(mode="after")
+    def _has_a_scale(self) -> "ModelDescription":
+        if self.scale_low > self.scale_high or (self.scale_low < self.scale_high and self.scale_high <= 0):
+            raise ValueError("the scale does not rise from scale_low to a scale_high above zero")
+        return self
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,7 @@ class _Reader:
             return ModelDescription.model_validate_json(self._take("model.json"))
         except ValidationError as error:
             first = error.errors()[0]
-            raise VersionInvalidError(f"model.json: {first['loc']}: {first['msg']}") from error
+            raise VersionInvalidError(f"model.json: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
     def catalogue(self) -> Catalogue:
         columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
@@ -234,7 +241,9 @@ class _Reader:
             if version != (1, 0):
                 raise VersionInvalidError(f"{name}: .npy version {version} is not (1, 0)")
             found_shape, fortran_order, found = npy.read_array_header_1_0(stream)
-        except ValueError as error:
+        except VersionInvalidError:
+            raise
+        except Exception as error:  # numpy's header parser raises whatever ast and tokenize raise
             raise VersionInvalidError(f"{name} is not a .npy file: {error}") from error
         if found != np.dtype(dtype) or found.hasobject:
             raise VersionInvalidError(f"{name} has type {found}, not {np.dtype(dtype)}")
@@ -259,7 +268,7 @@ class _Reader:
             self._pause()
 
     def row_pointers(self, name: str, indptr: Int64, n_entries: int) -> Int64:
-        if indptr[0] != 0 or indptr[-1] != n_entries or np.any(np.diff(indptr) < 0):
+        if indptr[0] != 0 or indptr[-1] != n_entries or np.any(indptr[1:] < indptr[:-1]):
             raise VersionInvalidError(f"{name} does not point at rows")
         return indptr
 
@@ -277,11 +286,14 @@ class _Reader:
         rising[starts[(starts > 0) & (starts < indices.size)] - 1] = True
         if not rising.all():
             raise VersionInvalidError("item_item_indices.npy: the columns of a row must rise")
+        if np.any(indices == np.repeat(np.arange(n_modelled, dtype=np.int32), np.diff(indptr))):
+            raise VersionInvalidError("item_item_indices.npy: the diagonal must be zero")
         return SparseItemItem(indptr, indices, self.array("item_item_values.npy", np.float32, (indices.size,)))
 
 
 def _is_item(row: Any) -> bool:
     match row:
-        case [str(item), str(), int() | None, list(genres), str() | None, str() | None]:
-            return bool(item) and all(isinstance(genre, str) for genre in genres)
+        case [str(item), str(), int() | None as year, list(genres), str() | None, str() | None]:
+            in_range = year is None or (type(year) is int and abs(year) <= _MAX_YEAR)
+            return bool(item) and in_range and all(isinstance(genre, str) for genre in genres)
     return False

@@ -4,6 +4,7 @@ Must not know what the files mean.
 """
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def replace_durable(path: Path, content: bytes) -> None:
     fsync_directory(path.parent)
 
 
+def remove_temporaries(path: Path) -> int:
+    """Remove what killed processes left beside `path` in `replace_durable`, and return how many there were. The caller
+    sees to it that nobody is writing.
+    """
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.[0-9a-f]{{8}}")
+    found = [other for other in path.parent.iterdir() if pattern.fullmatch(other.name)]
+    for other in found:
+        other.unlink(missing_ok=True)
+    return len(found)
+
+
 def read_exactly(directory: int, name: str, n_bytes: int) -> bytes:
     """Read a regular file of exactly `n_bytes` from an open directory, following no link.
 
@@ -56,6 +68,8 @@ def read_exactly(directory: int, name: str, n_bytes: int) -> bytes:
             raise VersionIncompleteError(f"{name} has {found} of {n_bytes} bytes")
         with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file:
             content = file.read(n_bytes) if n_bytes <= _READ_BYTES else _read_large(descriptor, n_bytes)
+    except OSError as error:
+        raise VersionInvalidError(f"{name} cannot be read: {error.strerror}") from error
     finally:
         os.close(descriptor)
     if content is None or len(content) != n_bytes:

@@ -4,7 +4,7 @@ Owns the schema, the digest and the strict parsing. Must not touch the arrays.
 """
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -78,6 +78,7 @@ class DataSummary(Record):
     ratings: int = Field(ge=0)
     users: int = Field(ge=0)
     items: int = Field(ge=0)
+    rating_shares: dict[str, float] = {}
     feedback_cutoff: Cutoff | None = None
 
 
@@ -146,7 +147,7 @@ def digest_of(files: tuple[FileRecord, ...]) -> str:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC, to the millisecond."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_manifest(content: bytes, *, name: str) -> Manifest:

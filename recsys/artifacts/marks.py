@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from recsys.artifacts.files import replace_durable
+from recsys.artifacts.files import remove_temporaries, replace_durable
 from recsys.artifacts.version import Version
 from recsys.errors import StoreError
 
@@ -45,8 +45,13 @@ class Marks:
 
     def pinned(self) -> Version | None:
         """The version that an operator pinned."""
+        if not self._pin.exists():
+            return None
         text = _read(self._pin).get("version")
-        return Version.find(text) if isinstance(text, str) else None
+        version = Version.find(text) if isinstance(text, str) else None
+        if version is None and self._pin.exists():
+            raise StoreError(f"{self._pin} names no version", hint="put it right or delete it")
+        return version
 
     def pin(self, version: Version) -> None:
         with self._writing():
@@ -83,6 +88,11 @@ class Marks:
                 option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS,
             )
             replace_durable(self._failed, content)
+
+    def clean_up(self) -> int:
+        """Remove what killed processes left half written; returns how many files."""
+        with self._writing():
+            return remove_temporaries(self._pin) + remove_temporaries(self._failed)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

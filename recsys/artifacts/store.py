@@ -126,10 +126,11 @@ class ModelStore:
             parent = self.directory / _STAGING
             parent.mkdir(parents=True, exist_ok=True)
             staged = parent / f"{os.getpid()}-{os.urandom(6).hex()}"
-            staged.mkdir()
-            lock = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with _staging_lock(parent):
+                staged.mkdir()
+                lock = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             with self._translating_errors():
                 yield staged
         finally:
@@ -158,13 +159,17 @@ class ModelStore:
         return manifest
 
     def prune(self, keep: int, protected: Iterable[Version]) -> list[Version]:
-        """Remove the lowest valid versions until `keep` are left; never one of `protected`. Returns what was
-        removed.
+        """Remove the lowest accepted versions until `keep` are left, and of the rejected ones likewise; never one of
+        `protected`. Returns what was removed.
         """
+        kept = frozenset(protected)
         with self._locked():
-            valid = [entry.version for entry in self.scan().entries if entry.manifest is not None]
-            removable = [version for version in valid if version not in set(protected)]
-            removed = removable[: max(0, len(valid) - keep)]
+            manifests = {entry.version: entry.manifest for entry in self.scan().entries if entry.manifest is not None}
+            removed = []
+            for verdict in (True, False):
+                group = [version for version, manifest in manifests.items() if manifest.accepted is verdict]
+                removable = [version for version in group if version not in kept]
+                removed += removable[: max(0, len(group) - keep)]
             for version in removed:
                 self._remove(version)
             if removed:
@@ -182,7 +187,7 @@ class ModelStore:
         staging = self.directory / _STAGING
         if not staging.is_dir():
             return 0
-        with self._translating_errors():
+        with self._translating_errors(), _staging_lock(staging):
             for path in staging.iterdir():
                 if _is_abandoned(path):
                     shutil.rmtree(path, ignore_errors=True)
@@ -209,6 +214,17 @@ class ModelStore:
                 f"{error.filename or self.directory}: {error.strerror or error}",
                 hint="RECSYS_PATHS__MODELS names the directory of model versions",
             ) from error
+
+
+@contextmanager
+def _staging_lock(staging: Path) -> Iterator[None]:
+    """Hold the staging folder: between its making and its locking a directory looks abandoned."""
+    lock = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _is_abandoned(staged: Path) -> bool:

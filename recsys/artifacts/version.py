@@ -6,7 +6,7 @@ from functools import total_ordering
 
 from recsys.errors import InvalidInputError
 
-_PATTERN = re.compile(r"v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
+_PATTERN = re.compile(r"v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})", re.ASCII)
 
 
 @total_ordering

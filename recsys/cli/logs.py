@@ -6,6 +6,9 @@ from typing import Literal
 
 import structlog
 
+#: Both forms would print the local variables of every frame, and with them tokens and ratings.
+_without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 
 def configure_logging(level: str, form: Literal["console", "json"]) -> None:
     """Send structlog's and the libraries' lines the same way."""
@@ -16,9 +19,11 @@ def configure_logging(level: str, form: Literal["console", "json"]) -> None:
     ]
     renderer: list[structlog.typing.Processor]
     if form == "json":
-        renderer = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        renderer = [structlog.processors.ExceptionRenderer(_without_locals), structlog.processors.JSONRenderer()]
     else:
-        renderer = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        renderer = [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),

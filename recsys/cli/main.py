@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _data_argument(serve)
     serve.add_argument("--host", help="address to listen on (RECSYS_SERVER__HOST, 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on, 0 takes a free one (RECSYS_SERVER__PORT, 8000)")
+    serve.add_argument("--reload", action="store_true", help="restart when the code changes (for development)")
     serve.set_defaults(run=_serve)
 
     train = commands.add_parser(
@@ -71,6 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     _models_commands(commands)
+
+    token = commands.add_parser(
+        "token",
+        help="print the admin token",
+        description="Print the token of /admin, made at first use, or say which setting holds it.",
+    )
+    token.set_defaults(run=_token)
 
     sample = commands.add_parser(
         "sample", help="write the sample data set", description="Write the sample data set as MovieLens CSV files."
@@ -116,6 +124,10 @@ def _serve(parsed: argparse.Namespace) -> int:
 
     settings = read_settings({"data": {"path": parsed.data}, "server": {"host": parsed.host, "port": parsed.port}})
     _cap_blas_threads(1)
+    if parsed.reload:
+        from recsys.cli.reload import run_reloading
+
+        return run_reloading(parsed.data, parsed.host, parsed.port)
     from recsys.cli.serve import run
 
     return run(settings)
@@ -151,8 +163,20 @@ def _models(parsed: argparse.Namespace) -> int:
     return models.run(settings, parsed.action, getattr(parsed, "version", None), as_json=getattr(parsed, "json", False))
 
 
+def _token(parsed: argparse.Namespace) -> int:
+    from recsys.cli.settings import read_settings
+    from recsys.web.auth import read_token, token_place
+
+    settings = read_settings({})
+    if settings.admin.token is not None or settings.admin.token_file is not None:
+        print(f"the token is in {token_place(settings)}")
+    else:
+        print(read_token(settings))
+    return 0
+
+
 def _sample(parsed: argparse.Namespace) -> int:
-    from recsys.datasets.sample import write_sample
+    from recsys.datasets.sample_files import write_sample
 
     print(f"the sample data set is in {write_sample(parsed.directory)}")
     return 0

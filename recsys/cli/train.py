@@ -13,7 +13,7 @@ from recsys.training.plan import plan_from
 def run(settings: Settings, version: str | None) -> int:
     """Train and print. Returns 1 when the gate rejected the candidate, which is kept and can be pinned."""
     configure_logging(settings.log.level, settings.log_format)
-    plan = plan_from(settings, version=Version.parse(version) if version else None)
+    plan = plan_from(settings, version=Version.parse(version) if version is not None else None)
     with show_progress("training") as progress:
         result = train(plan, now=lambda: datetime.now(UTC), progress=progress)
     print(describe(result))
@@ -24,10 +24,9 @@ def describe(result: TrainingResult) -> str:
     """The result as a person reads it."""
     manifest = result.manifest
     data = manifest.data
-    lines = [
-        (f"{manifest.version} {manifest.gate.verdict}: {manifest.algorithm} on {data.ratings} ratings of {data.users} "
-        f"users for {data.items} items, {manifest.total_bytes / 1e6:.1f} MB, digest {manifest.digest[:12]}")
-    ]
+    about = f"{data.ratings} ratings of {data.users} users for {data.items} items"
+    size = f"{manifest.total_bytes / 1e6:.1f} MB, digest {manifest.digest[:12]}"
+    lines = [f"{manifest.version} {manifest.gate.verdict}: {manifest.algorithm} on {about}, {size}"]
     report = result.report
     if report.bad or report.duplicates:
         lines.append(f"  left out {report.bad} bad rows, merged {report.duplicates} duplicates")

@@ -1,18 +1,12 @@
 """The sample data set: invented films and people with tastes, so that a newcomer sees good answers at once.
 
-Owns how it is drawn and how it is written in MovieLens CSV form. One seed gives the same bytes everywhere:
+Owns how it is drawn; `sample_files` writes it. One seed gives the same bytes everywhere:
 randomness is the raw output of PCG64, which numpy promises never to change, and floats meet only + − × ÷ √ and
 comparisons, element by element, which IEEE 754 rounds alike on every machine. So it must not use a numpy
 Generator, nor sum or multiply matrices of floats, nor call functions such as `np.exp`: their last bits differ.
 """
 
-import csv
-import io
 import math
-import os
-import secrets
-import shutil
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +14,6 @@ from numpy.typing import NDArray
 
 from recsys.datasets.ratings import Catalogue, Dataset, Int64, ReadReport
 from recsys.datasets.sample_titles import LISTING
-from recsys.errors import DataError
 
 Float64 = NDArray[np.float64]
 
@@ -35,14 +28,6 @@ FIRST_S, LAST_S = 1_451_606_400, 1_767_139_200
 HEAD = 60.0
 #: How much taste counts against popularity in what people watch; at 0 only popularity is there to be learned.
 PULL = 3.4
-
-README = """\
-A sample data set in MovieLens CSV form: 600 people, 1,000 films, some 40,000 ratings.
-
-All of it was invented by this project: no film, person or rating is real, and where a title is that of a
-real film, it is so by accident. It is free to use under the licence of the project. It is made the same way
-each time: delete the directory to have it made again.
-"""
 
 
 class _Draws:
@@ -225,66 +210,3 @@ def make_sample(seed: int = SEED) -> Dataset:
         source="sample",
         report=ReadReport(layout="sample", rows=items.size),
     )
-
-
-def _as_files(dataset: Dataset) -> dict[str, bytes]:
-    known = dataset.catalogue
-    movies = io.StringIO()
-    writer = csv.writer(movies, lineterminator="\n")
-    writer.writerow(("movieId", "title", "genres"))
-    films = zip(known.item_ids, known.titles, known.years, known.genres, strict=True)
-    for item_id, title, year, genres in films:
-        writer.writerow((item_id, f"{title} ({year})", "|".join(genres)))
-    columns = (dataset.users, dataset.items, dataset.values, dataset.timestamps)
-    ratings = [
-        f"{dataset.user_ids[user]},{known.item_ids[item]},{value:.1f},{timestamp}\n"
-        for user, item, value, timestamp in zip(*(column.tolist() for column in columns), strict=True)
-    ]
-    return {
-        "README.txt": README.encode(),
-        "movies.csv": movies.getvalue().encode(),
-        "ratings.csv": "".join(["userId,movieId,rating,timestamp\n", *ratings]).encode(),
-    }
-
-
-def _is_complete(directory: Path) -> bool:
-    return all((directory / name).is_file() for name in ("README.txt", "movies.csv", "ratings.csv"))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_sample(directory: Path) -> Path:
-    """Write the sample to `directory` and return it; a sample that is there already is kept as it is.
-
-    It is made beside its place and renamed: it is there whole or not at all, also after a crash and with
-    several processes at it. Errors: DataError when the directory holds something else or cannot be written.
-    """
-    target = directory.resolve()
-    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        # in this order: what another process renames into place in between is complete
-        is_occupied = target.exists() and any(target.iterdir())
-        if _is_complete(target):
-            return directory
-        if is_occupied:
-            raise DataError(f"{directory} holds something that is no sample", hint="name another directory")
-        staging.mkdir(parents=True)
-        for name, content in _as_files(make_sample()).items():
-            (staging / name).write_bytes(content)
-            _sync(staging / name)
-        _sync(staging)
-        staging.rename(target)
-        _sync(target.parent)
-    except OSError as error:
-        # a rename never replaces a directory that holds something: another process was first
-        if not _is_complete(target):
-            raise DataError(f"the sample cannot be written to {directory}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return directory

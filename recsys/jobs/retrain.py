@@ -1,7 +1,7 @@
 """Training runs inside the service: one at a time, each in a fresh child process, each with a recorded outcome.
 
-A second ask gets the running job. Whatever happens to the child (a crash, a kill, a hang) ends as an outcome with a
-reason, and the next run starts from a fresh pool: a dead worker breaks its pool for good.
+A second ask gets the running job. Whatever happens to the child (a crash, a kill, a hang, no memory) ends as an outcome
+with a reason, and the next run starts from a fresh pool: a dead worker breaks its pool for good.
 """
 
 import asyncio
@@ -9,51 +9,37 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
-from recsys.errors import RecsysError
+from recsys.errors import JobEndedError, RecsysError, UnknownJobError
+from recsys.jobs.ledger import Job, Ledger
 from recsys.training import worker
 from recsys.training.plan import TrainingPlan
 
-Status = Literal["queued", "running", "accepted", "rejected", "failed", "timed_out", "cancelled"]
-ENDED: frozenset[Status] = frozenset({"accepted", "rejected", "failed", "timed_out", "cancelled"})
-_KEPT_JOBS = 100
 _POLL_S = 0.05
+_CHILD_STARTS_WITHIN_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass
-class Job:
-    """One training run: where it is, or how it ended and why."""
+class _ChildError(Exception):
+    """What the child raised or returned that no training run should: never to be taken for an error of ours."""
 
-    id: str
-    asked_because: str
-    status: Status = "queued"
-    stage: str = "start"
-    progress: float = 0.0
-    reason: str | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-    model_version: str | None = None
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    ended_at: datetime | None = None
 
-    @property
-    def ended(self) -> bool:
-        return self.status in ENDED
+@dataclass(frozen=True)
+class RunLimits:
+    """What one run may take. `memory_mb` bounds the child's address space beyond what its libraries map."""
 
-    def end(self, status: Status, reason: str | None) -> None:
-        self.status, self.reason, self.ended_at = status, reason, datetime.now(UTC)
-        if status == "accepted":
-            self.progress = 1.0
+    timeout_s: float
+    memory_mb: int
+    blas_threads: int
 
 
 class Retrainer:
@@ -62,17 +48,24 @@ class Retrainer:
     def __init__(
         self,
         plan: Callable[[], TrainingPlan],
+        ledger: Ledger,
+        limits: RunLimits,
         *,
-        timeout_s: float,
-        blas_threads: int,
-        on_end: Callable[[Job], None] = lambda job: None,
+        on_change: Callable[[Job], None] = lambda job: None,
+        work: Callable[[TrainingPlan], worker.Finished] = worker.run,
     ) -> None:
         self._plan = plan
-        self._timeout_s = timeout_s
-        self._blas_threads = blas_threads
-        self._on_end = on_end
+        self._ledger = ledger
+        self._limits = limits
+        self._on_change = on_change
+        self._work = work
         self._task: asyncio.Task[None] | None = None
-        self.jobs: deque[Job] = deque(maxlen=_KEPT_JOBS)
+        self._cancelled_by: str | None = None
+        self.jobs: list[Job] = []
+
+    async def open(self) -> None:
+        """Recall the runs of earlier lives; one that was cut off is shown as such."""
+        self.jobs = await asyncio.to_thread(self._ledger.load)
 
     @property
     def running(self) -> Job | None:
@@ -83,97 +76,165 @@ class Retrainer:
         """The last run that ended."""
         return next((job for job in reversed(self.jobs) if job.ended), None)
 
+    def find(self, job_id: str) -> Job:
+        """Errors: UnknownJobError."""
+        for job in self.jobs:
+            if job.id == job_id:
+                return job
+        raise UnknownJobError(f"there is no job {job_id!r}")
+
     def ask(self, because: str) -> tuple[Job, bool]:
         """Start a run, or return the one in progress; the flag says whether it is new."""
         if self.running is not None:
             return self.running, False
         job = Job(id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(3).hex()}", asked_because=because)
-        self.jobs.append(job)
+        self.jobs = [*self.jobs[-199:], job]
+        self._cancelled_by = None
         self._task = asyncio.create_task(self._run(job), name=f"retrain-{job.id}")
         return job, True
 
+    async def cancel(self, job_id: str, because: str) -> Job:
+        """End a running job and its child. Errors: UnknownJobError, JobEndedError."""
+        job = self.find(job_id)
+        if job.ended or self._task is None:
+            raise JobEndedError(f"job {job_id} has ended already: {job.status}")
+        await self._end_task(because)
+        return job
+
     async def close(self) -> None:
-        """End the running job, and its child with it."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        """End the running job, and its child with it; wait until the end of one that is over is written."""
+        if self.running is not None:
+            await self._end_task("the service is stopping")
+        elif self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _end_task(self, because: str) -> None:
+        task = self._task
+        if task is None or task.done():
+            return
+        if self._cancelled_by is None:  # a second cancellation would break off the wait for the child
+            self._cancelled_by = because
+            await asyncio.sleep(0)  # a task that is cancelled before its first step ends without a record
+            task.cancel()
+        await asyncio.wait([task])
 
     async def _run(self, job: Job) -> None:
-        job.status = "running"
         _log.info("training started", job_id=job.id, because=job.asked_because)
         try:
-            finished = await self._in_child(job)
+            await self._record(job, status="running")
+            _conclude(job, await self._in_child(job))
         except TimeoutError:
-            job.end("timed_out", f"took longer than {self._timeout_s:g} s (RECSYS_TRAINING__TIMEOUT_S)")
+            job.end("timed_out", f"took longer than {self._limits.timeout_s:g} s (RECSYS_RETRAINING__TIMEOUT_S)")
         except asyncio.CancelledError:
-            job.end("cancelled", "the service is stopping")
-            raise
+            job.end("cancelled", self._cancelled_by or "the service is stopping")
         except BrokenProcessPool:
-            job.end("failed", "the training process died (killed, or out of memory)")
+            job.end("failed", "the training process died: it was killed, or the machine ran out of memory")
+        except MemoryError:
+            job.end("failed", f"needs more than {self._limits.memory_mb} MB (RECSYS_RETRAINING__MEMORY_LIMIT_MB)")
         except RecsysError as error:
+            job.end("failed", str(error))
+        except _ChildError as error:
+            _log.error("training failed in a way nobody foresaw", job_id=job.id, exc_info=error.__cause__)
             job.end("failed", str(error))
         except Exception as error:
             _log.exception("training failed in a way nobody foresaw", job_id=job.id)
             job.end("failed", f"{type(error).__name__}: {error}")
-        else:
-            job.model_version, job.metrics = finished.version, finished.metrics
-            if finished.accepted:
-                job.end("accepted", None)
-            else:
-                job.end("rejected", f"the gate refused it: {', '.join(finished.failed_checks)}")
-        finally:
-            _log.info(
-                "training ended",
-                job_id=job.id,
-                status=job.status,
-                reason=job.reason,
-                version=job.model_version,
-            )
-            self._on_end(job)
+        _log.info("training ended", job_id=job.id, status=job.status, reason=job.reason, version=job.model_version)
+        await self._record(job)
+        self._tell(job)
+
+    def _tell(self, job: Job) -> None:
+        """Tell the listener; one that fails must not leave a job that never ends."""
+        try:
+            self._on_change(job)
+        except Exception:
+            _log.exception("the listener to training runs failed", job_id=job.id)
+
+    async def _record(self, job: Job, status: Any = None) -> None:
+        """Write the job to the ledger. A ledger that cannot be written does not keep anybody from training."""
+        job.status = status or job.status
+        self._tell(job)
+        try:
+            await asyncio.to_thread(self._ledger.record, job)
+        except (OSError, TypeError) as error:  # TypeError: the child returned what is no JSON
+            _log.warning("the ledger cannot be written", path=str(self._ledger.path), reason=str(error))
 
     async def _in_child(self, job: Job) -> worker.Finished:
         """Run the plan in a fresh single-worker pool and wait for it, no longer than the time limit."""
+        plan = self._plan()
         from_child, to_parent = multiprocessing.Pipe(duplex=False)
         pool = ProcessPoolExecutor(
             1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=worker.prepare,
-            initargs=(to_parent, self._blas_threads),
+            initargs=(to_parent, self._limits.blas_threads, self._limits.memory_mb),
         )
-        child: int | None = None
         # in a thread: starting a process is a few milliseconds that the loop does not have
-        future = asyncio.wrap_future(await asyncio.to_thread(pool.submit, worker.run, self._plan()))
-        to_parent.close()
+        submitted = asyncio.ensure_future(asyncio.to_thread(pool.submit, self._work, plan))
+        child: int | None = None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            future = await asyncio.shield(submitted)
+            async with asyncio.timeout(self._limits.timeout_s):
+                # polled, not awaited: asyncio's future cannot hold every error that a process can raise
                 while not future.done():
-                    await asyncio.wait([future], timeout=_POLL_S)
+                    await asyncio.sleep(_POLL_S)
                     for message in _drain(from_child):
                         match message:
                             case worker.Started(pid):
                                 child = pid
                             case worker.Progress(stage, share):
                                 job.stage, job.progress = stage, share
-            return await future
+                                self._tell(job)
+            return _outcome(future)
         finally:
-            if not future.done():
-                await asyncio.shield(self._end_child(from_child, child))
-                with contextlib.suppress(BaseException):
-                    await future
-            from_child.close()
-            await asyncio.to_thread(pool.shutdown, wait=True)
+            await asyncio.shield(asyncio.ensure_future(self._end_child(pool, submitted, from_child, to_parent, child)))
 
-    async def _end_child(self, from_child: Connection, child: int | None) -> None:
-        """Kill the child by its own pid, waiting for it to say which that is if it is only just starting."""
-        for _ in range(int(5 / _POLL_S)):
+    async def _end_child(
+        self,
+        pool: ProcessPoolExecutor,
+        submitted: "asyncio.Future[Any]",
+        from_child: Connection,
+        to_parent: Connection,
+        child: int | None,
+    ) -> None:
+        """See that the child is gone: let one that is done go, and kill one that is not, by its own pid."""
+        await asyncio.wait([submitted])
+        if submitted.exception() is None and not submitted.result().done():
+            deadline = asyncio.get_running_loop().time() + _CHILD_STARTS_WITHIN_S
+            while child is None and asyncio.get_running_loop().time() < deadline:
+                child = next((m.pid for m in _drain(from_child) if isinstance(m, worker.Started)), None)
+                if child is None:
+                    await asyncio.sleep(_POLL_S)
             if child is not None:
-                break
-            await asyncio.sleep(_POLL_S)
-            child = next((m.pid for m in _drain(from_child) if isinstance(m, worker.Started)), None)
-        if child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+        to_parent.close()
+        from_child.close()
+        await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+
+
+def _outcome(future: "Future[worker.Finished]") -> worker.Finished:
+    """Return what the child made. What it raised comes as a `_ChildError`, unless it is one that has a meaning here: a
+    SystemExit of the child would else end the service, its TimeoutError pass for the time limit.
+    """
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool | MemoryError | RecsysError):
+        raise error
+    if error is not None:
+        raise _ChildError(f"{type(error).__name__}: {error}") from error
+    finished = future.result()
+    if not isinstance(finished, worker.Finished):
+        raise _ChildError(f"the training process returned {type(finished).__name__}")
+    return finished
+
+
+def _conclude(job: Job, finished: worker.Finished) -> None:
+    job.model_version, job.metrics, job.checks = finished.version, finished.metrics, finished.checks
+    failed = [check["name"] for check in finished.checks if not check["passed"]]
+    if finished.accepted:
+        job.end("accepted", None)
+    else:
+        job.end("rejected", f"the gate refused it: {', '.join(failed)}")
 
 
 def _drain(pipe: Connection) -> Iterator[Any]:

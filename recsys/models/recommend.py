@@ -128,10 +128,12 @@ class Recommender:
         """
         if excluded is None and allowed is None:
             return top_k(scores.values, n)
-        values = scores.values.copy() if allowed is None else np.where(allowed, scores.values, -np.inf)
+        # only what may be chosen is looked at: a selection among thousands of -inf is slow, for they all tie
+        keep = np.ones(self.n_items, bool) if allowed is None else allowed.copy()
         if excluded is not None:
-            values[excluded] = -np.inf
-        return top_k(values, n)
+            keep[excluded] = False
+        candidates = np.flatnonzero(keep)
+        return candidates[top_k(scores.values[candidates], n)]
 
     def recommend(self, history: History, n: int) -> NDArray[np.intp]:
         """Return the best `n` items that are not in the history."""

@@ -1,4 +1,4 @@
-"""Find items by the words of their titles: one long folded text, searched at C speed. Built once for each model.
+"""Find items by the words of their titles: one long folded text, searched by numpy. Built once for each model.
 
 Folding drops case and accents, so that "amelie" finds "Amélie".
 """
@@ -30,16 +30,17 @@ class TitleIndex:
         for start in range(0, len(titles), _CHUNK):
             folded.extend(" " + fold(title) for title in titles[start : start + _CHUNK])
             pause()
-        self._text = _SEPARATOR.join(folded) + _SEPARATOR
-        lengths = np.fromiter((len(line) + 1 for line in folded), np.int64, len(folded))
-        self._starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        text = _SEPARATOR + "".join(title + _SEPARATOR for title in folded)
+        self._text = np.frombuffer(text.encode(), np.uint8)
+        self._counts = np.bincount(self._text, minlength=256)
+        self._ends = np.flatnonzero(self._text == ord(_SEPARATOR))[1:]
         self._n_items = len(folded)
 
     def find(self, query: str) -> NDArray[np.intp]:
         """Return the items whose titles hold every word of `query`, best first: a title that begins with the query,
         then one where each is the beginning of a word, then the others; among equals the more popular.
 
-        Cost: O(words · length of all titles), about a millisecond for 20,000 titles.
+        Cost: O(words · length of all titles), about a millisecond for 20,000 titles whatever the query.
         """
         words = fold(query).split()
         if not words:
@@ -51,21 +52,23 @@ class TitleIndex:
             anywhere &= self._holding(word)
             word_starts &= self._holding(" " + word)
         rank[word_starts] = 1
-        whole = self._holding(_SEPARATOR + " " + " ".join(words), skip=1)
-        if self._text.startswith(" " + " ".join(words)):
-            whole[0] = True
-        rank[whole] = 2
+        rank[self._holding(_SEPARATOR + " " + " ".join(words))] = 2
         found = np.flatnonzero(anywhere)
         return found[np.argsort(-rank[found], kind="stable")]
 
-    def _holding(self, needle: str, skip: int = 0) -> NDArray[np.bool_]:
+    def _holding(self, needle: str) -> NDArray[np.bool_]:
+        """Where titles hold `needle`, bool [n_items]: the places of its rarest letter, thinned out by each other one.
+
+        UTF-8 is searched as bytes: no character is a part of another.
+        """
+        letters = np.frombuffer(needle.encode(), np.uint8)
+        rarest = int(np.argmin(self._counts[letters]))
+        text = self._text
+        at = np.flatnonzero(text == letters[rarest]) - rarest
+        at = at[(at >= 0) & (at <= text.size - letters.size)]
+        for offset in np.argsort(self._counts[letters], kind="stable")[1:]:
+            at = at[text[at + offset] == letters[offset]]
         holding = np.zeros(self._n_items, bool)
-        at = self._text.find(needle)
-        starts = self._starts
-        while at >= 0:
-            item = int(np.searchsorted(starts, at + skip, side="right")) - 1
-            if item >= self._n_items:
-                break
-            holding[item] = True
-            at = self._text.find(needle, int(starts[item + 1]) - skip)
+        # the last letter is inside the title, whatever separator the first one stands on
+        holding[np.searchsorted(self._ends, at + (letters.size - 1))] = True
         return holding

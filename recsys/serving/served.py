@@ -4,8 +4,10 @@ Everything here belongs to one version and goes with it when its last request en
 that, but for the caches, which only the event loop's thread touches.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -21,10 +23,22 @@ from recsys.models.topk import top_k
 from recsys.serving.search import TitleIndex, fold
 
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """A finished answer, and how the next model makes its own (None: it is left to the first who asks)."""
+
+    body: bytes
+    again: "Callable[[ServedModel], bytes] | None" = None
+
+
 Mask = NDArray[np.bool_]
 
 _CHUNK = 100
 _MAX_MASKS = 256
+_ANSWER_OVERHEAD_BYTES = 600
+_WORK_S = 0.001
 
 
 class BoundedCache(Generic[Value]):
@@ -41,6 +55,10 @@ class BoundedCache(Generic[Value]):
             return None
         self._kept.move_to_end(key)
         return found[0]
+
+    def latest(self) -> list[tuple[object, tuple[Value, int]]]:
+        """What is kept, the latest used first. Safe from another thread: the copy is one step of the interpreter."""
+        return list(self._kept.items())[::-1]
 
     def put(self, key: object, value: Value, n_bytes: int) -> None:
         if n_bytes > self._max_bytes:
@@ -80,7 +98,7 @@ class ServedModel:
         self.titles = TitleIndex(catalogue.titles, pause=pause)
         self._masks: BoundedCache[Mask] = BoundedCache(_MAX_MASKS * max(1, catalogue.n_items))
         self._scores: BoundedCache[Scores] = BoundedCache(score_cache_bytes)
-        self.answers: BoundedCache[bytes] = BoundedCache(answer_cache_bytes)
+        self.answers: BoundedCache[KeptAnswer] = BoundedCache(answer_cache_bytes)
 
     @property
     def n_items(self) -> int:
@@ -167,6 +185,36 @@ class ServedModel:
         either = masks.sum(axis=0, dtype=np.float32) + mine.sum() - common
         likeness: NDArray[np.float32] = np.where(common > 0, common / np.maximum(either, 1), -np.inf)
         return likeness.astype(np.float32)
+
+    def pieces(self) -> list[object]:
+        """Everything large that hangs on this model, so that it can be let go piece by piece."""
+        contents = self.servable.contents
+        return [*vars(self).values(), *vars(contents).values(), *vars(contents.catalogue).values()]
+
+    def carry_over(self, current: "ServedModel", *, seconds: float, pause: Callable[[], None] = yield_to_loop) -> int:
+        """Make the answers that were asked of `current` lately, the latest first, for at most `seconds`; returns how
+        many.
+
+        A swap drops every kept answer, and then a thousand viewers ask at once: those answers would take the loop as
+        long as everything else it does in half a second. So they are made here, before the swap, in the loading thread.
+        """
+        ends, pause_at = time.perf_counter() + seconds, time.perf_counter() + _WORK_S
+        made = []
+        for address, (kept, _) in current.answers.latest():
+            now = time.perf_counter()
+            if now > ends:
+                break
+            if now > pause_at:
+                pause()
+                pause_at = time.perf_counter() + _WORK_S
+            if kept.again is not None:
+                made.append((address, KeptAnswer(kept.again(self), kept.again)))
+        for address, answer in reversed(made):
+            self.keep_answer(address, answer)
+        return len(made)
+
+    def keep_answer(self, address: object, answer: KeptAnswer) -> None:
+        self.answers.put(address, answer, len(answer.body) + _ANSWER_OVERHEAD_BYTES)
 
     def warm_up(self) -> None:
         """Touch every path once, so that the first request does not pay for page faults and lazy imports."""

@@ -10,11 +10,11 @@ from recsys.serving.served import ServedModel
 class Slot:
     """Holds the model that is served, None before the first."""
 
-    __slots__ = ("current", "swaps")
+    __slots__ = ("current", "previous")
 
     def __init__(self) -> None:
         self.current: ServedModel | None = None
-        self.swaps = 0
+        self.previous: str | None = None
 
     def take(self) -> ServedModel:
         """Return the model to answer this request with. Errors: ModelNotReadyError before the first."""
@@ -24,5 +24,6 @@ class Slot:
         return model
 
     def swap(self, model: ServedModel) -> None:
+        if self.current is not None:
+            self.previous = self.current.version
         self.current = model
-        self.swaps += 1

@@ -4,7 +4,8 @@ threshold.
 Must not read files or fit anything: `training.pipeline` gathers what is compared.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from recsys.artifacts.manifest import Check, Gate
 
@@ -12,7 +13,7 @@ from recsys.artifacts.manifest import Check, Gate
 @dataclass(frozen=True)
 class Standing:
     """What the gate knows of a model: the headline metric with popularity's on the same split (None: not measurable),
-    coverage, and the size of the data.
+    coverage, the size of the data, and the share of ratings that each value has.
     """
 
     source: str
@@ -23,6 +24,7 @@ class Standing:
     n_users: int
     n_items: int
     finite: bool = True
+    rating_shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,31 @@ class Limits:
     max_metric_drop: float = 0.10
     max_shrink: float = 0.20
     min_coverage: float = 0.01
+    max_rating_shift: float = 0.20
+    min_golden_overlap: float = 0.10
 
 
-def judge(candidate: Standing, incumbent: Standing | None, limits: Limits = Limits()) -> Gate:
+@dataclass(frozen=True)
+class Comparison:
+    """What is measured of candidate and incumbent together: the headline of the incumbent's recipe on the candidate's
+    split (None: it is the same recipe), and the share of the incumbent's golden lists that the candidate keeps (None:
+    there is nothing to compare).
+    """
+
+    recipe_headline: float | None = None
+    golden_overlap: float | None = None
+
+
+def judge(
+    candidate: Standing,
+    incumbent: Standing | None,
+    limits: Limits = Limits(),
+    comparison: Comparison = Comparison(),
+) -> Gate:
     """Return the verdict on `candidate`. Without an incumbent, or with one trained on another source, the comparisons
     with it are left out. A popularity model (no headline) is judged by its data only.
+
+    `golden_lists_kept` catches what no metric can: items whose ids were mixed up give the same figures and wrong films.
     """
     checks = [Check(name="finite", passed=candidate.finite, detail="every array holds numbers only")]
     if candidate.headline is not None and candidate.popularity is not None:
@@ -47,11 +69,28 @@ def judge(candidate: Standing, incumbent: Standing | None, limits: Limits = Limi
         if candidate.headline is not None and incumbent.headline is not None:
             least = (1 - limits.max_metric_drop) * incumbent.headline
             checks.append(_at_least("not_below_incumbent", candidate.headline, least))
+        if candidate.headline is not None and comparison.recipe_headline is not None:
+            least = (1 - limits.max_metric_drop) * comparison.recipe_headline
+            checks.append(_at_least("not_below_incumbent_recipe", candidate.headline, least))
         for name in ("n_ratings", "n_users", "n_items"):
             least = (1 - limits.max_shrink) * getattr(incumbent, name)
             checks.append(_at_least(f"{name[2:]}_not_shrunk", getattr(candidate, name), least))
+        if candidate.rating_shares and incumbent.rating_shares:
+            shift = total_variation(candidate.rating_shares, incumbent.rating_shares)
+            checks.append(_at_most("rating_values_not_shifted", shift, limits.max_rating_shift))
+        if comparison.golden_overlap is not None:
+            checks.append(_at_least("golden_lists_kept", comparison.golden_overlap, limits.min_golden_overlap))
     accepted = all(check.passed for check in checks)
     return Gate(verdict="accepted" if accepted else "rejected", checks=tuple(checks))
+
+
+def total_variation(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Return ½·Σ|p − q|, the share of ratings that would have to change their value to turn one into the other."""
+    return sum(abs(one.get(value, 0.0) - other.get(value, 0.0)) for value in {*one, *other}) / 2
+
+
+def _at_most(name: str, value: float, threshold: float) -> Check:
+    return Check(name=name, passed=value <= threshold, value=float(value), threshold=float(threshold))
 
 
 def _at_least(name: str, value: float, threshold: float) -> Check:

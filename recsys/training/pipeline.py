@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version as library_version
-from typing import Any
 
 import numpy as np
 
@@ -24,8 +23,10 @@ from recsys.datasets.ratings import Dataset, ReadReport, freeze
 from recsys.errors import DataError, VersionTakenError
 from recsys.training.evaluation import Evaluation, Progress, evaluate_temporal, no_progress
 from recsys.training.fit import Fitted, fit
-from recsys.training.gate import Standing, judge
+from recsys.training.gate import Comparison, Standing, judge
 from recsys.training.hyperparameters import Hyperparameters
+from recsys.training.incumbent import COVERAGE, HEADLINE, compare, find_incumbent, standing_of
+from recsys.training.memory import estimate_bytes, refuse_beyond
 from recsys.training.plan import TrainingPlan
 
 _LIBRARIES = ("numpy", "scipy", "pandas")
@@ -66,17 +67,20 @@ def train(
         progress(stage, start + (end - start) * share)
 
     dataset = read_source(plan, progress=lambda share: report("read", share))
+    refuse_beyond(plan.memory_limit_mb, _estimate(dataset, plan))
     evaluation = _evaluate(dataset, plan.parameters, report)
     report("refit", 0.0)
     arranged = arrange(dataset)
     fitted = fit(arranged, plan.parameters, progress=lambda share: report("refit", share))
     contents = assemble(arranged, fitted)
-    gate = judge(_standing(contents, dataset, evaluation, plan.source), _incumbent(store), plan.limits)
+    incumbent = find_incumbent(store)
+    gate = _judge(plan, dataset, contents, evaluation, incumbent)
     report("publish", 0.0)
     golden = make_golden(contents)
 
     def describe(version: Version, files: tuple[FileRecord, ...]) -> Manifest:
-        return _describe(plan, dataset, contents, evaluation, gate, golden, files, version, now(), _parent(store))
+        parent = incumbent.version if incumbent else None
+        return _describe(plan, dataset, contents, evaluation, gate, golden, files, version, now(), parent)
 
     with store.stage() as staged:
         for name, content in encode(contents):
@@ -89,7 +93,7 @@ def train(
 def read_source(plan: TrainingPlan, *, progress: Callable[[float], None]) -> Dataset:
     """Read the operator's data, or the sample, which is made if it is not there."""
     from recsys.datasets.reading import read_dataset
-    from recsys.datasets.sample import write_sample
+    from recsys.datasets.sample_files import write_sample
 
     path = plan.data if plan.data is not None else write_sample(plan.sample)
     dataset = read_dataset(path, max_bad_share=plan.max_bad_share, progress=lambda _stage, share: progress(share))
@@ -166,27 +170,19 @@ def _evaluate(dataset: Dataset, parameters: Hyperparameters, progress: Progress)
         return None  # too small to hold anything out: the model is popularity, and the gate judges the data alone
 
 
-def _incumbent(store: ModelStore) -> Standing | None:
-    accepted = [entry.manifest for entry in store.scan().entries if entry.manifest and entry.manifest.accepted]
-    if not accepted:
-        return None
-    manifest = accepted[-1]
-    return Standing(
-        source=manifest.data.source,
-        headline=_metric(manifest, manifest.algorithm, "ndcg@10"),
-        popularity=_metric(manifest, "popularity", "ndcg@10"),
-        coverage=_metric(manifest, manifest.algorithm, "coverage@10"),
-        n_ratings=manifest.data.ratings,
-        n_users=manifest.data.users,
-        n_items=manifest.data.items,
-    )
+def _estimate(dataset: Dataset, plan: TrainingPlan) -> int:
+    max_items = plan.parameters.max_items
+    return estimate_bytes(dataset.n_users, dataset.n_items, dataset.n_ratings, max_items=max_items)
 
 
-def _metric(manifest: Manifest, model: str, name: str) -> float | None:
-    found: Any = manifest.metrics
-    for key in ("models", model, name, "value"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return float(found) if isinstance(found, int | float) else None
+def _judge(
+    plan: TrainingPlan, dataset: Dataset, contents: Contents, evaluation: Evaluation | None, incumbent: Manifest | None
+) -> Gate:
+    candidate = _standing(contents, dataset, evaluation, plan.source)
+    if incumbent is None or incumbent.data.source != plan.source:
+        return judge(candidate, None, plan.limits)
+    comparison = compare(incumbent, dataset, contents, plan.parameters) if evaluation else Comparison()
+    return judge(candidate, standing_of(incumbent), plan.limits, comparison)
 
 
 def _standing(contents: Contents, dataset: Dataset, evaluation: Evaluation | None, source: str) -> Standing:
@@ -194,13 +190,14 @@ def _standing(contents: Contents, dataset: Dataset, evaluation: Evaluation | Non
     linear = model is not None and contents.description.algorithm != "popularity"
     return Standing(
         source=source,
-        headline=model["ndcg@10"].value if model and linear else None,
-        popularity=evaluation.models["popularity"]["ndcg@10"].value if evaluation and linear else None,
-        coverage=model["coverage@10"].value if model and linear else None,
+        headline=model[HEADLINE].value if model and linear else None,
+        popularity=evaluation.models["popularity"][HEADLINE].value if evaluation and linear else None,
+        coverage=model[COVERAGE].value if model and linear else None,
         n_ratings=dataset.n_ratings,
         n_users=dataset.n_users,
         n_items=dataset.n_items,
         finite=_is_finite(contents),
+        rating_shares=_rating_shares(dataset),
     )
 
 
@@ -211,9 +208,11 @@ def _is_finite(contents: Contents) -> bool:
     return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
-def _parent(store: ModelStore) -> str | None:
-    accepted = [entry for entry in store.scan().entries if entry.manifest and entry.manifest.accepted]
-    return str(accepted[-1].version) if accepted else None
+def _rating_shares(dataset: Dataset) -> dict[str, float]:
+    """The share of ratings that each value has; on a fine scale, each whole number."""
+    values = dataset.values if dataset.scale.step >= 0.5 else np.round(dataset.values)
+    found, counts = np.unique(values, return_counts=True)
+    return {f"{value:g}": round(int(count) / dataset.n_ratings, 6) for value, count in zip(found, counts, strict=True)}
 
 
 def _describe(
@@ -244,6 +243,7 @@ def _describe(
             ratings=dataset.n_ratings,
             users=dataset.n_users,
             items=dataset.n_items,
+            rating_shares=_rating_shares(dataset),
         ),
         metrics=evaluation.as_dict() if evaluation else {},
         gate=gate,

@@ -24,6 +24,7 @@ class TrainingPlan:
     limits: Limits = Limits()
     seed: int = 0
     max_bad_share: float = 0.01
+    memory_limit_mb: int | None = None
 
     @property
     def source(self) -> str:
@@ -48,4 +49,12 @@ def plan_from(settings: Settings, *, version: Version | None = None) -> Training
         ),
         seed=training.seed,
         max_bad_share=settings.data.max_bad_share,
+        memory_limit_mb=settings.retraining.memory_limit_mb,
+        limits=Limits(
+            max_metric_drop=settings.retraining.max_metric_drop,
+            max_shrink=settings.retraining.max_shrink,
+            min_coverage=settings.retraining.min_coverage,
+            max_rating_shift=settings.retraining.max_rating_shift,
+            min_golden_overlap=settings.retraining.min_golden_overlap,
+        ),
     )

@@ -5,7 +5,10 @@ is gone. This module must import nothing heavy: `prepare` runs before numpy may 
 number of threads only then.
 """
 
+import ctypes
 import os
+import resource
+import signal
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 _NICENESS = 10
 _ORPHANED = 3
+#: The kernel ends the child with its parent, also while LAPACK holds the GIL for most of a minute and no thread of ours
+#: can run (scipy's `spotri` does); the watching thread is for a parent that died before this was set.
+_PR_SET_PDEATHSIG = 1
 _BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _to_parent: "Connection | None" = None
 
@@ -44,19 +50,38 @@ class Finished:
 
     version: str
     accepted: bool
-    failed_checks: tuple[str, ...]
+    checks: list[dict[str, Any]]
     metrics: dict[str, Any]
 
 
-def prepare(to_parent: "Connection", blas_threads: int) -> None:
-    """Set the child up. Runs first, before anything that loads numpy."""
+def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int) -> None:
+    """Set the child up. Runs first, before anything that loads numpy.
+
+    The memory limit counts from what is mapped once the libraries are loaded: they map far more than they use.
+    """
     global _to_parent  # noqa: PLW0603  the one thing a pool initializer can hand to the task
     for variable in _BLAS_VARIABLES:
         os.environ[variable] = str(blas_threads)
     _to_parent = to_parent
     to_parent.send(Started(os.getpid()))
     os.nice(_NICENESS)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    _load_libraries()
+    _limit_memory(memory_limit_mb)
+
+
+def _load_libraries() -> None:
+    import pandas  # noqa: F401
+    import scipy.linalg
+    import scipy.sparse  # noqa: F401
+
+
+def _limit_memory(limit_mb: int) -> None:
+    with open("/proc/self/statm") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    limit = mapped + limit_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _end_with_parent() -> None:
@@ -79,7 +104,7 @@ def run(plan: "TrainingPlan") -> Finished:
     return Finished(
         result.manifest.version,
         result.manifest.accepted,
-        tuple(check.name for check in gate.checks if not check.passed),
+        [check.model_dump() for check in gate.checks],
         result.manifest.metrics,
     )
 

@@ -5,6 +5,7 @@ A list of ten is a join of ten fragments, 57 µs where serialising dicts takes 9
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,13 @@ _CONTENT_TYPE = "application/json; charset=utf-8"
 
 def model_response(body: bytes, model_version: str) -> web.Response:
     """Make a 200 from JSON that a model made."""
-    return web.Response(
-        body=body, headers=CIMultiDict({"Content-Type": _CONTENT_TYPE, "X-Model-Version": model_version})
-    )
+    return web.Response(body=body, headers=_model_headers(model_version))
+
+
+@lru_cache(maxsize=16)
+def _model_headers(model_version: str) -> CIMultiDict[str]:
+    """Parsed once for each version; `Response` copies them."""
+    return CIMultiDict({"Content-Type": _CONTENT_TYPE, "X-Model-Version": model_version})
 
 
 def json_response(content: Any, status: int = 200) -> web.Response:

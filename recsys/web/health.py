@@ -1,13 +1,15 @@
 """How the service is: for the operator at a glance, for probes, and for Prometheus."""
 
+import asyncio
 import time
-from typing import Any
+from datetime import UTC
 
 from aiohttp import web
 
 from recsys import __version__
 from recsys.artifacts.manifest import format_time
-from recsys.jobs.retrain import Job, Retrainer
+from recsys.jobs.retrain import Retrainer
+from recsys.jobs.schedule import Schedule
 from recsys.serving.slot import Slot
 from recsys.serving.watcher import Watcher
 from recsys.web.answers import json_response
@@ -18,12 +20,20 @@ class HealthRoutes:
     """Handlers that only look. `stopping` is set when the service has been told to end."""
 
     def __init__(
-        self, slot: Slot, watcher: Watcher, retrainer: Retrainer, telemetry: Telemetry, *, environment: str
+        self,
+        slot: Slot,
+        watcher: Watcher,
+        retrainer: Retrainer,
+        schedule: Schedule,
+        telemetry: Telemetry,
+        *,
+        environment: str,
     ) -> None:
         self.stopping = False
         self._slot = slot
         self._watcher = watcher
         self._retrainer = retrainer
+        self._schedule = schedule
         self._telemetry = telemetry
         self._environment = environment
         self._started = time.monotonic()
@@ -32,7 +42,7 @@ class HealthRoutes:
         """Say everything an operator wants at a glance."""
         model, seen = self._slot.current, self._watcher.state
         status = "starting" if model is None else "degraded" if seen.degraded else "ok"
-        running, last = self._retrainer.running, self._retrainer.last
+        running, last, next_run = self._retrainer.running, self._retrainer.last, self._schedule.next_run
         return json_response(
             {
                 "status": status,
@@ -49,10 +59,10 @@ class HealthRoutes:
                 ],
                 "uptime_s": round(time.monotonic() - self._started, 3),
                 "retraining": {
-                    "enabled": False,
-                    "running": describe_job(running) if running else None,
-                    "last": describe_job(last) if last else None,
-                    "next_run": None,
+                    "enabled": next_run is not None,
+                    "running": running.summary() if running else None,
+                    "last": last.summary() if last else None,
+                    "next_run": format_time(next_run.astimezone(UTC)) if next_run else None,
                 },
                 "sync": None,
             }
@@ -83,18 +93,6 @@ class HealthRoutes:
         """Give Prometheus its text."""
         self._telemetry.quarantined.set(len(self._watcher.state.failed))
         self._telemetry.degraded.set(1 if self._watcher.state.degraded else 0)
-        return web.Response(body=self._telemetry.render(), headers={"Content-Type": CONTENT_TYPE})
-
-
-def describe_job(job: Job) -> dict[str, Any]:
-    """A job as the API shows it."""
-    return {
-        "job_id": job.id,
-        "status": job.status,
-        "stage": job.stage,
-        "progress": round(job.progress, 3),
-        "reason": job.reason,
-        "model_version": job.model_version,
-        "created_at": format_time(job.created_at),
-        "ended_at": format_time(job.ended_at) if job.ended_at else None,
-    }
+        # a few milliseconds of text, which the loop does not have
+        text = await asyncio.to_thread(self._telemetry.render)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import TypeVar, get_origin
+from urllib.parse import unquote
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,7 @@ def parse_query(model: type[Model], request: web.Request) -> Model:
 
     Errors: InvalidInputError.
     """
+    _refuse_what_is_no_text(request.rel_url.raw_query_string, "query")
     query = request.query
     values: dict[str, object] = {}
     fields = model.model_fields
@@ -50,11 +52,19 @@ async def parse_body(model: type[Model], request: web.Request) -> Model:
         raise HttpError(
             415, f"the body is {request.content_type}, not application/json", hint="send Content-Type: application/json"
         )
+    limit = request.client_max_size
+    if request.content_length is not None and request.content_length > limit:
+        raise HttpError(413, f"the body has more than {limit} bytes", hint="RECSYS_SERVER__MAX_BODY_BYTES")
     try:
         async with asyncio.timeout(request.app[BODY_TIMEOUT]):
             content = await request.read()
     except TimeoutError as error:
         raise HttpError(408, f"the body did not arrive within {request.app[BODY_TIMEOUT]:g} s") from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise HttpError(413, f"the body has more than {limit} bytes", hint="RECSYS_SERVER__MAX_BODY_BYTES") from error
+    except web.RequestPayloadError as error:
+        problem = Problem("body", "cannot be unpacked as Content-Encoding says")
+        raise InvalidInputError(f"{problem.where}: {problem.problem}", problems=(problem,)) from error
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
@@ -64,7 +74,23 @@ async def parse_body(model: type[Model], request: web.Request) -> Model:
 def id_from_path(request: web.Request, name: str) -> str:
     """Return an id of the path. Errors: InvalidInputError for one that cannot be an id."""
     value = request.match_info[name]
+    if "%" in value:
+        _refuse_what_is_no_text(request.rel_url.raw_path, f"path.{name}")
     if len(value) > 256:
         problem = Problem(f"path.{name}", "is longer than 256 characters")
         raise InvalidInputError(f"{problem.where}: {problem.problem}", problems=(problem,))
     return value
+
+
+def _refuse_what_is_no_text(raw: str, where: str) -> None:
+    """Errors: InvalidInputError for percent-encoded bytes that are not UTF-8; yarl would leave them as they stand, and
+    `%FF` would be the same id as `%25FF`.
+    """
+    if "%" not in raw:
+        return
+    for part in raw.split("&"):
+        try:
+            unquote(part, errors="strict")
+        except UnicodeDecodeError as error:
+            place = f"{where}.{part.partition('=')[0]}" if where == "query" else where
+            raise InvalidInputError(f"{place}: is not UTF-8", problems=(Problem(place, "is not UTF-8"),)) from error

@@ -13,22 +13,31 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from recsys.errors import RecsysError
+from recsys.serving.guard import SwapGuard
+from recsys.web.headers import REQUEST_ID, CommonHeaders
 from recsys.web.problems import from_http, render
 from recsys.web.telemetry import Telemetry
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-REQUEST_ID = "X-Request-ID"
 _SOUND_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
-_CORS_MAX_AGE_S = "600"
+_MODEL_ROUTES = "/api/v1/"
 _log = structlog.get_logger(__name__)
 
 
-def make_edge(telemetry: Telemetry, origins: tuple[str, ...], *, log_access: bool) -> Middleware:
-    """Build the middleware. `origins` may call from browsers; none means no CORS headers at all."""
+def make_edge(
+    telemetry: Telemetry,
+    headers: CommonHeaders,
+    *,
+    log_access: bool,
+    guard: SwapGuard,
+    on_trip: Callable[[str], None],
+) -> Middleware:
+    """Build the middleware. While a new version is watched, `guard` sees how each request fared; `on_trip` is told when
+    it has seen enough.
+    """
     prefix = os.urandom(6).hex()
     numbers = itertools.count(1)
-    cors = Cors(origins) if origins else None
 
     @web.middleware
     async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -39,8 +48,7 @@ def make_edge(telemetry: Telemetry, origins: tuple[str, ...], *, log_access: boo
         telemetry.in_flight += 1
         status = 499  # what is logged when the client went away
         try:
-            preflight = cors.preflight(request) if cors is not None else None
-            response = preflight or await _answer(request, handler, request_id)
+            response = await _answer(request, handler, request_id, headers)
             status = response.status
         finally:
             telemetry.in_flight -= 1
@@ -48,24 +56,28 @@ def make_edge(telemetry: Telemetry, origins: tuple[str, ...], *, log_access: boo
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unmatched"
             telemetry.observe(route, request.method if resource is not None else "any", status, seconds)
+            if guard.version is not None and route.startswith(_MODEL_ROUTES):
+                reason = guard.observe(seconds, failed=status >= 500)
+                if reason is not None:
+                    on_trip(reason)
             if log_access:
                 _log.info(
                     "request", method=request.method, path=request.path, status=status, ms=round(seconds * 1e3, 2)
                 )
         if not response.prepared:
-            response.headers[REQUEST_ID] = request_id
-            if cors is not None:
-                cors.allow(request, response)
+            headers.add(request, response)
         return response
 
     return edge
 
 
-async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, handler: Handler, request_id: str, headers: CommonHeaders
+) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return headers.preflight(request) or await handler(request)
     except RecsysError as error:
-        if error.status >= 500 and error.code != "model_not_ready":
+        if error.status >= 500 and error.code not in ("model_not_ready", "too_many_listeners"):
             _log.error("request failed", request_id=request_id, path=request.path, reason=str(error))
         return render(error, request_id)
     except web.HTTPException as error:
@@ -75,43 +87,8 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
         if hdrs.ALLOW in error.headers:
             response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
         return response
+    except ConnectionError:
+        raise  # the client has gone in the middle of a stream: nobody is there to be told
     except Exception:
         _log.exception("request failed in a way nobody foresaw", request_id=request_id, path=request.path)
         return render(RecsysError("the service has logged what happened under this request_id"), request_id)
-
-
-class Cors:
-    """Which browsers' pages may call, by the origins of the settings. No credentials are ever allowed."""
-
-    def __init__(self, origins: tuple[str, ...]) -> None:
-        self._origins = frozenset(origins)
-
-    def _allowed(self, request: web.Request) -> str | None:
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None:
-            return None
-        if "*" in self._origins:
-            return "*"
-        return origin if origin in self._origins else None
-
-    def allow(self, request: web.Request, response: web.StreamResponse) -> None:
-        if (origin := self._allowed(request)) is not None:
-            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = f"{REQUEST_ID}, X-Model-Version"
-        if "*" not in self._origins:
-            response.headers.add(hdrs.VARY, hdrs.ORIGIN)
-
-    def preflight(self, request: web.Request) -> web.Response | None:
-        """Answer the question a browser asks before it sends JSON; None for every other request."""
-        if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
-            return None
-        if self._allowed(request) is None:
-            return web.Response(status=403, text="this origin may not call\n")
-        return web.Response(
-            status=204,
-            headers={
-                hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, PUT, PATCH, DELETE",
-                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: f"Content-Type, Authorization, {REQUEST_ID}",
-                hdrs.ACCESS_CONTROL_MAX_AGE: _CORS_MAX_AGE_S,
-            },
-        )

@@ -8,17 +8,24 @@ from pydantic.json_schema import models_json_schema
 
 from recsys import __version__
 from recsys.web.routes import Endpoint
-from recsys.web.schemas import MAX_N, NoQuery, ProblemOut
+from recsys.web.schemas import MAX_N, NoQuery
+from recsys.web.shapes import ProblemOut
 
 _REF = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "A parameter or the body is not valid; `errors` names each field",
+    401: "There is no token",
+    403: "The token is wrong",
     404: "There is no such thing",
+    409: "That cannot be done now; `detail` says why",
+    422: "What is named cannot be used; `detail` says why",
+    429: "Too many wrong tokens from this address",
     408: "The body took too long",
     413: "The body is too large",
     415: "The body is not JSON",
     503: "There is no model yet; `Retry-After` says when to ask again",
 }
+_ANSWERS = {200: "Done", 202: "Begun", 503: "Not yet"}
 _DESCRIPTION = f"""Recommends films. Ids are strings, times are RFC 3339 in UTC, lists hold at most {MAX_N} items.
 
 Every answer carries `X-Request-ID`, and one made by a model `X-Model-Version`. Errors are
@@ -43,7 +50,7 @@ def build_openapi(endpoints: list[Endpoint]) -> dict[str, Any]:
         "info": {"title": "recsys", "version": __version__, "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}}},
     }
 
 
@@ -60,11 +67,13 @@ def _operation(endpoint: Endpoint, references: Any) -> dict[str, Any]:
         "parameters": _path_parameters(endpoint.path) + _query_parameters(endpoint.query),
         "responses": {},
     }
+    if endpoint.admin:
+        operation["security"] = [{"admin": []}]
     if endpoint.body is not None:
         schema = references[endpoint.body, "validation"]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     for status, answer in endpoint.answers.items():
-        described: dict[str, Any] = {"description": "Done" if status == 200 else "Not yet", "headers": _HEADERS}
+        described: dict[str, Any] = {"description": _ANSWERS[status], "headers": _HEADERS}
         if isinstance(answer, str):
             described["content"] = {answer: {"schema": {"type": "string"}}}
         else:
@@ -99,6 +108,8 @@ def _query_parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
         if options := described.pop("anyOf", None):
             described |= next(option for option in options if option != {"type": "null"})
             described.pop("default", None)
+        if described.get("default") == []:
+            described.pop("default")
         parameter = {"name": name, "in": "query", "required": False, "schema": described}
         if schema.get("description"):
             parameter["description"] = schema["description"]

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from recsys.errors import InvalidInputError, Problem, RecsysError
 
-_RETRY_AFTER_S = {"model_not_ready": 2, "stopping": 5}
+_RETRY_AFTER_S = {"model_not_ready": 2, "too_many_listeners": 10, "too_many_tries": 60, "store_unavailable": 10}
 _TITLES = {
     400: ("bad_request", "The request cannot be understood"),
+    403: ("forbidden", "That is not allowed"),
     404: ("not_found", "There is nothing at this address"),
     405: ("method_not_allowed", "This address does not take that method"),
     408: ("body_timeout", "The body took too long"),
@@ -28,7 +29,7 @@ class HttpError(RecsysError):
     def __init__(self, status: int, detail: str, *, hint: str | None = None) -> None:
         super().__init__(detail, hint=hint)
         self.status = status
-        self.code, self.title = _TITLES[status]
+        self.code, self.title = _TITLES.get(status, ("http_error", "The request cannot be answered"))
 
 
 def render(error: RecsysError, request_id: str) -> web.Response:
@@ -48,6 +49,8 @@ def render(error: RecsysError, request_id: str) -> web.Response:
     response = web.Response(
         body=orjson.dumps(body), status=error.status, headers={"Content-Type": "application/problem+json"}
     )
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="recsys admin"'
     if (seconds := _RETRY_AFTER_S.get(error.code)) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response

@@ -7,6 +7,7 @@ on the model by the exact address that was asked, which was validated when it wa
 import asyncio
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import orjson
@@ -17,9 +18,10 @@ from recsys.datasets.ratings import NO_TIMESTAMP
 from recsys.errors import InvalidInputError, Problem, UnknownItemError
 from recsys.models.recommend import History, Scores
 from recsys.models.topk import top_k
-from recsys.serving.served import Mask, ServedModel
+from recsys.serving.served import KeptAnswer, Mask, ServedModel
 from recsys.serving.slot import Slot
 from recsys.web.answers import explained, json_response, listed, model_response, scored
+from recsys.web.headers import COMMON_HEADERS
 from recsys.web.inputs import id_from_path, parse_body, parse_query
 from recsys.web.schemas import (
     BatchRequest,
@@ -32,9 +34,11 @@ from recsys.web.schemas import (
 )
 
 _USERS_AT_ONCE = 25
+_USERS_BETWEEN_PAUSES = 8
 #: An explanation of more (history × list) terms than this leaves the loop; about two milliseconds' worth.
 _TERMS_ON_LOOP = 2000
-_ANSWER_OVERHEAD_BYTES = 300
+#: A search through more titles than this does so too.
+_TITLES_ON_LOOP = 4000
 
 
 class PublicRoutes:
@@ -48,28 +52,21 @@ class PublicRoutes:
         """Recommend to one user, from what they have rated."""
         model = self._slot.take()
         address = request.raw_path
-        body = model.answers.get(address)
-        if body is None:
+        kept = model.answers.get(address)
+        if kept is None:
             query = parse_query(RecommendationQuery, request)
-            body = await self._answer_user(model, id_from_path(request, "user_id"), query)
-            model.answers.put(address, body, len(body) + len(address) + _ANSWER_OVERHEAD_BYTES)
-        return model_response(body, model.version)
+            user_id = id_from_path(request, "user_id")
+            if query.explain:
+                kept = KeptAnswer(await self._explain_user(model, user_id, query))
+            else:
+                again = partial(_answer_user, user_id=user_id, query=query)
+                kept = KeptAnswer(again(model), again)
+            model.keep_answer(address, kept)
+        return model_response(kept.body, model.version)
 
-    async def _answer_user(self, model: ServedModel, user_id: str, query: RecommendationQuery) -> bytes:
-        user = model.user_index.get(user_id)
-        if user is None:
-            scores, seen = model.recommender.scores(History.empty()), None
-        else:
-            scores, seen = model.scores_of_user(user), None if query.include_seen else model.rated_by(user)
-        mask = model.mask(query.genre, query.year_from, query.year_to)
-        items = _select(model, scores, query.n, seen, query.exclude, mask)
-        joined = await self._join(model, items, scores, explain=query.explain)
-        return b'{"user_id":%b,"model_version":"%b","strategy":"%b","items":[%b]}' % (
-            orjson.dumps(user_id),
-            model.version.encode(),
-            scores.strategy.encode(),
-            joined,
-        )
+    async def _explain_user(self, model: ServedModel, user_id: str, query: RecommendationQuery) -> bytes:
+        scores, items = _choose_for_user(model, user_id, query)
+        return _user_answer(model, user_id, scores, await self._join(model, items, scores, explain=True))
 
     async def _join(self, model: ServedModel, items: np.ndarray, scores: Scores, *, explain: bool) -> bytes:
         if not explain:
@@ -111,6 +108,7 @@ class PublicRoutes:
         response = web.StreamResponse(
             headers={"Content-Type": "application/json; charset=utf-8", "X-Model-Version": model.version}
         )
+        request.app[COMMON_HEADERS].add(request, response)
         await response.prepare(request)
         await response.write(opening + first)
         for part in parts[1:]:
@@ -137,15 +135,14 @@ class PublicRoutes:
     async def similar(self, request: web.Request) -> web.Response:
         """List the items most like one."""
         model = self._slot.take()
-        item = _item_of(model, request)
+        item_id = model.item_ids[_item_of(model, request)]
         address = request.raw_path
-        body = model.answers.get(address)
-        if body is None:
-            query = parse_query(SimilarQuery, request)
-            items, likeness = model.similar(item, query.n)
-            body = b'{"items":[%b],"total":%d}' % (scored(model, items, likeness), items.size)
-            model.answers.put(address, body, len(body) + len(address) + _ANSWER_OVERHEAD_BYTES)
-        return model_response(body, model.version)
+        kept = model.answers.get(address)
+        if kept is None:
+            again = partial(_answer_similar, item_id=item_id, n=parse_query(SimilarQuery, request).n)
+            kept = KeptAnswer(again(model), again)
+            model.keep_answer(address, kept)
+        return model_response(kept.body, model.version)
 
     async def popular(self, request: web.Request) -> web.Response:
         """List what most users liked; the score is the share of all users who did."""
@@ -162,11 +159,18 @@ class PublicRoutes:
         model = self._slot.take()
         query = parse_query(SearchQuery, request)
         mask = model.mask(query.genre, None, None)
-        found = model.titles.find(query.query) if query.query.strip() else np.arange(model.n_items)
+        found = await self._find(model, query.query)
         if mask is not None:
             found = found[mask[found]]
         page = found[query.offset : query.offset + query.limit]
         return model_response(listed(model, page, found.size), model.version)
+
+    async def _find(self, model: ServedModel, query: str) -> np.ndarray:
+        if not query.strip():
+            return np.arange(model.n_items)
+        if model.n_items <= _TITLES_ON_LOOP:
+            return model.titles.find(query)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, model.titles.find, query)
 
     async def genres(self, request: web.Request) -> web.Response:
         """List the genres that items have."""
@@ -175,6 +179,37 @@ class PublicRoutes:
         response = json_response({"items": list(names), "total": len(names)})
         response.headers["X-Model-Version"] = model.version
         return response
+
+
+def _answer_user(model: ServedModel, user_id: str, query: RecommendationQuery) -> bytes:
+    scores, items = _choose_for_user(model, user_id, query)
+    return _user_answer(model, user_id, scores, scored(model, items, scores.values[items]))
+
+
+def _choose_for_user(model: ServedModel, user_id: str, query: RecommendationQuery) -> tuple[Scores, np.ndarray]:
+    user = model.user_index.get(user_id)
+    if user is None:
+        scores, seen = model.recommender.scores(History.empty()), None
+    else:
+        scores, seen = model.scores_of_user(user), None if query.include_seen else model.rated_by(user)
+    mask = model.mask(query.genre, query.year_from, query.year_to)
+    return scores, _select(model, scores, query.n, seen, query.exclude, mask)
+
+
+def _user_answer(model: ServedModel, user_id: str, scores: Scores, joined: bytes) -> bytes:
+    return b'{"user_id":%b,"model_version":"%b","strategy":"%b","items":[%b]}' % (
+        orjson.dumps(user_id),
+        model.version.encode(),
+        scores.strategy.encode(),
+        joined,
+    )
+
+
+def _answer_similar(model: ServedModel, item_id: str, n: int) -> bytes:
+    """The answer may be carried over to a model that no longer knows the item; then nobody will be given it."""
+    item = model.item_index.get(item_id)
+    items, likeness = model.similar(item, n) if item is not None else (np.empty(0, np.intp), np.empty(0, np.float32))
+    return b'{"items":[%b],"total":%d}' % (scored(model, items, likeness), items.size)
 
 
 def _item_of(model: ServedModel, request: web.Request) -> int:
@@ -245,5 +280,6 @@ def _answer_batch(model: ServedModel, user_ids: Iterable[str], body: BatchReques
             b'{"user_id":%b,"strategy":"%b","items":[%b]}'
             % (orjson.dumps(user_id), scores.strategy.encode(), scored(model, items, scores.values[items]))
         )
-        yield_to_loop()
+        if len(results) % _USERS_BETWEEN_PAUSES == 0:
+            yield_to_loop()
     return b",".join(results)

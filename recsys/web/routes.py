@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
-from recsys.web import schemas
+from recsys.web import schemas, shapes
+from recsys.web.admin import AdminRoutes
 from recsys.web.health import HealthRoutes
 from recsys.web.public import PublicRoutes
 
@@ -29,10 +30,16 @@ class Endpoint:
     body: type[BaseModel] | None = None
     answers: dict[int, type[BaseModel] | str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
+    admin: bool = False
 
     @property
     def name(self) -> str:
         return getattr(self.handler, "__name__", "handler")
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer goes on until somebody ends it."""
+        return "text/event-stream" in self.answers.values()
 
     @property
     def summary(self) -> str:
@@ -40,48 +47,89 @@ class Endpoint:
 
 
 _BODY = (400, 408, 413, 415, 503)
+_ADMIN = (400, 401, 403, 429)
 
 
-def endpoints(public: PublicRoutes, health: HealthRoutes) -> list[Endpoint]:
+def endpoints(public: PublicRoutes, health: HealthRoutes, admin: AdminRoutes) -> list[Endpoint]:
     """List every route of the API."""
+    return [*_public(public), *_health(health), *_admin(admin)]
+
+
+def _public(public: PublicRoutes) -> list[Endpoint]:
     return [
         Endpoint(
             "GET", "/api/v1/users/{user_id}/recommendations", public.recommend_for_user, "recommendations",
-            query=schemas.RecommendationQuery, answers={200: schemas.UserAnswer}, refusals=(400, 503),
+            query=schemas.RecommendationQuery, answers={200: shapes.UserAnswer}, refusals=(400, 503),
         ),
         Endpoint(
             "POST", "/api/v1/recommendations", public.recommend_for_ratings, "recommendations",
-            body=schemas.StatelessRequest, answers={200: schemas.StatelessAnswer}, refusals=_BODY,
+            body=schemas.StatelessRequest, answers={200: shapes.StatelessAnswer}, refusals=_BODY,
         ),
         Endpoint(
             "POST", "/api/v1/recommendations/batch", public.recommend_batch, "recommendations",
-            body=schemas.BatchRequest, answers={200: schemas.BatchAnswer}, refusals=_BODY,
+            body=schemas.BatchRequest, answers={200: shapes.BatchAnswer}, refusals=_BODY,
         ),
         Endpoint(
             "GET", "/api/v1/items", public.search, "items",
-            query=schemas.SearchQuery, answers={200: schemas.ItemList}, refusals=(400, 503),
+            query=schemas.SearchQuery, answers={200: shapes.ItemList}, refusals=(400, 503),
         ),
         Endpoint(
             "GET", "/api/v1/items/popular", public.popular, "items",
-            query=schemas.PopularQuery, answers={200: schemas.ScoredItemList}, refusals=(400, 503),
+            query=schemas.PopularQuery, answers={200: shapes.ScoredItemList}, refusals=(400, 503),
         ),
         Endpoint(
             "GET", "/api/v1/items/{item_id}", public.item, "items",
-            answers={200: schemas.ItemDetail}, refusals=(400, 404, 503),
+            answers={200: shapes.ItemDetail}, refusals=(400, 404, 503),
         ),
         Endpoint(
             "GET", "/api/v1/items/{item_id}/similar", public.similar, "items",
-            query=schemas.SimilarQuery, answers={200: schemas.ScoredItemList}, refusals=(400, 404, 503),
+            query=schemas.SimilarQuery, answers={200: shapes.ScoredItemList}, refusals=(400, 404, 503),
         ),
         Endpoint(
             "GET", "/api/v1/genres", public.genres, "items",
-            answers={200: schemas.GenreList}, refusals=(400, 503),
+            answers={200: shapes.GenreList}, refusals=(400, 503),
         ),
-        Endpoint("GET", "/health", health.health, "health", answers={200: schemas.Health}, refusals=(400,)),
-        Endpoint("GET", "/health/live", health.live, "health", answers={200: schemas.Liveness}, refusals=(400,)),
+    ]  # fmt: skip
+
+
+def _health(health: HealthRoutes) -> list[Endpoint]:
+    return [
+        Endpoint("GET", "/health", health.health, "health", answers={200: shapes.Health}, refusals=(400,)),
+        Endpoint("GET", "/health/live", health.live, "health", answers={200: shapes.Liveness}, refusals=(400,)),
         Endpoint(
             "GET", "/health/ready", health.ready, "health",
-            answers={200: schemas.Readiness, 503: schemas.Readiness}, refusals=(400,),
+            answers={200: shapes.Readiness, 503: shapes.Readiness}, refusals=(400,),
         ),
         Endpoint("GET", "/metrics", health.metrics, "health", answers={200: "text/plain"}, refusals=(400,)),
     ]  # fmt: skip
+
+
+def _admin(admin: AdminRoutes) -> list[Endpoint]:
+    def behind_token(
+        method: str,
+        path: str,
+        handler: Handler,
+        answers: dict[int, type[BaseModel] | str],
+        *refusals: int,
+        body: type[BaseModel] | None = None,
+    ) -> Endpoint:
+        return Endpoint(
+            method, path, handler, "admin", body=body, answers=answers, refusals=(*_ADMIN, *refusals), admin=True
+        )
+
+    states, job = shapes.ModelStates, shapes.JobOut
+    started = shapes.JobStarted
+    return [
+        behind_token("POST", "/admin/retrain", admin.retrain, {200: started, 202: started}),
+        behind_token("GET", "/admin/jobs", admin.jobs, {200: shapes.JobList}),
+        behind_token("GET", "/admin/jobs/{job_id}", admin.job, {200: job}, 404),
+        behind_token("POST", "/admin/jobs/{job_id}/cancel", admin.cancel_job, {200: job}, 404, 409),
+        behind_token("GET", "/admin/models", admin.models, {200: states}, 503),
+        behind_token("GET", "/admin/models/{version}", admin.model, {200: shapes.ModelState}, 404, 503),
+        behind_token(
+            "PUT", "/admin/pin", admin.pin, {200: states}, 404, 408, 409, 413, 415, 422, 503, body=schemas.PinRequest
+        ),
+        behind_token("DELETE", "/admin/pin", admin.unpin, {200: states}, 409, 503),
+        behind_token("POST", "/admin/rollback", admin.rollback, {200: states}, 409, 503),
+        behind_token("GET", "/admin/events", admin.events, {200: "text/event-stream"}, 503),
+    ]

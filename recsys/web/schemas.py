@@ -1,21 +1,20 @@
-"""The shapes of requests and answers, as pydantic models: they validate, and the OpenAPI document is made of them.
+"""The shapes of requests, as pydantic models: they validate, and the OpenAPI document is made of them and of `shapes`.
 
 Must not import aiohttp.
 """
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
-    model_validator,
+    field_validator,
 )
 
 MAX_N = 500
@@ -23,7 +22,9 @@ MAX_RATINGS = 1000
 MAX_USERS = 1000
 MAX_EXCLUDED = 10_000
 
-_INTEGER = re.compile(r"-?\d{1,9}")
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_LATEST_S = 2**40
 
 
 def _integer(value: Any) -> Any:
@@ -46,8 +47,12 @@ def _comma_separated(value: Any) -> Any:
     return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
 
 
-def _unix_seconds(value: int | datetime) -> int:
-    return int(value.timestamp()) if isinstance(value, datetime) else value
+def _unix_seconds(value: Any) -> Any:
+    if isinstance(value, str) and _RFC_3339.fullmatch(value):
+        value = int(datetime.fromisoformat(value.upper()).timestamp())
+    if type(value) is not int or not 0 <= value <= _LATEST_S:
+        raise ValueError("must be RFC 3339 with an offset, or unix seconds, from 1970 on")
+    return value
 
 
 QueryInt = Annotated[int, BeforeValidator(_integer)]
@@ -58,15 +63,23 @@ CommaSeparated = Annotated[
     WithJsonSchema({"type": "string", "description": "item ids, comma-separated; unknown ones do no harm"}),
 ]
 Timestamp = Annotated[
-    Annotated[int, Field(strict=True, ge=0, le=2**40)] | Annotated[AwareDatetime, Field(strict=True)],
-    AfterValidator(_unix_seconds),
+    int,
+    BeforeValidator(_unix_seconds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": _LATEST_S},
+                {"type": "string", "format": "date-time"},
+            ]
+        }
+    ),
 ]
 Id = Annotated[str, Field(min_length=1, max_length=256)]
 Year = Annotated[int, Field(ge=0, le=9999)]
-QueryYear = Annotated[QueryInt, Field(ge=0, le=9999)]
+QueryYear = Annotated[int, Field(ge=0, le=9999), BeforeValidator(_integer)]
 Genres = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=50)]
 N = Annotated[int, Field(ge=1, le=MAX_N, description="how many items")]
-QueryN = Annotated[QueryInt, Field(ge=1, le=MAX_N, description="how many items")]
+QueryN = Annotated[int, Field(ge=1, le=MAX_N, description="how many items"), BeforeValidator(_integer)]
 
 
 class Input(BaseModel):
@@ -79,11 +92,13 @@ class YearRange(Input):
     year_from: Any
     year_to: Any
 
-    @model_validator(mode="after")
-    def _in_order(self) -> "YearRange":
-        if self.year_from is not None and self.year_to is not None and self.year_from > self.year_to:
-            raise ValueError("year_from is after year_to")
-        return self
+    @field_validator("year_to", check_fields=False)
+    @classmethod
+    def _in_order(cls, value: Any, info: ValidationInfo) -> Any:
+        year_from = info.data.get("year_from")
+        if value is not None and year_from is not None and year_from > value:
+            raise ValueError("is before year_from")
+        return value
 
 
 class NoQuery(Input):
@@ -140,142 +155,5 @@ class PopularQuery(Input):
     genre: Genres = Field((), description="any of these genres")
 
 
-Strategy = Literal["personalized", "blended", "popular"]
-
-
-class Contribution(BaseModel):
-    item_id: str
-    title: str
-    contribution: float
-
-
-class ItemOut(BaseModel):
-    item_id: str
-    title: str
-    year: int | None
-    genres: list[str]
-
-
-class RecommendedItem(ItemOut):
-    score: float
-    because: list[Contribution] = Field(
-        default=[], description="with explain: sums to the personalised part of the score; may be empty"
-    )
-    popularity: float = Field(default=0.0, description="with explain, in a blended answer: the rest of the score")
-
-
-class StatelessAnswer(BaseModel):
-    model_version: str
-    strategy: Strategy
-    items: list[RecommendedItem]
-    ignored: list[str] = Field(description="items that the model does not know")
-
-
-class UserAnswer(BaseModel):
-    user_id: str
-    model_version: str
-    strategy: Strategy
-    items: list[RecommendedItem]
-
-
-class BatchResult(BaseModel):
-    user_id: str
-    strategy: Strategy
-    items: list[RecommendedItem]
-
-
-class BatchAnswer(BaseModel):
-    model_version: str
-    results: list[BatchResult]
-
-
-class ItemDetail(ItemOut):
-    imdb_id: str | None
-    tmdb_id: str | None
-    n_ratings: int
-    liked_share: float = Field(description="share of all users who rated it with at least four stars of five")
-
-
-class ItemList(BaseModel):
-    items: list[ItemOut]
-    total: int
-
-
-class GenreList(BaseModel):
-    items: list[str]
-    total: int
-
-
-class ScoredItem(ItemOut):
-    score: float
-
-
-class ScoredItemList(BaseModel):
-    items: list[ScoredItem]
-    total: int
-
-
-class FieldProblem(BaseModel):
-    where: str
-    problem: str
-
-
-class ProblemOut(BaseModel):
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-    errors: list[FieldProblem] = []
-    hint: str = ""
-
-
-class JobOut(BaseModel):
-    job_id: str
-    status: Literal["queued", "running", "accepted", "rejected", "failed", "timed_out", "cancelled"]
-    stage: str
-    progress: float = Field(ge=0, le=1)
-    reason: str | None
-    model_version: str | None
-    created_at: str
-    ended_at: str | None
-
-
-class RetrainingHealth(BaseModel):
-    enabled: bool
-    running: JobOut | None
-    last: JobOut | None
-    next_run: str | None
-
-
-class VersionProblem(BaseModel):
-    version: str
-    reason: str
-    since: str
-
-
-class Health(BaseModel):
-    status: Literal["ok", "degraded", "starting"]
-    detail: str | None
-    version: str
-    environment: str
-    model_version: str | None
-    model_loaded_at: str | None
-    model_because: str = Field(description="why this version: pin, pointer, highest accepted, kept")
-    pin: str | None
-    quarantined: list[VersionProblem]
-    uptime_s: float
-    retraining: RetrainingHealth
-    sync: None = Field(description="there is no bucket")
-
-
-class Liveness(BaseModel):
-    status: Literal["live"]
-
-
-class Readiness(BaseModel):
-    status: Literal["ready", "starting", "stopping"]
-    model_version: str | None
-    stage: str | None = Field(description="what the first model is waiting for")
-    progress: float | None
+class PinRequest(Input):
+    version: str = Field(max_length=64, description="one that is there, as v1.0.3")

@@ -12,6 +12,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from recsys import __version__
+from recsys.jobs.ledger import Job
 from recsys.serving.served import ServedModel
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -45,6 +46,11 @@ class Telemetry:
         self.trainings = Counter(
             "recsys_training_runs", "Training runs by outcome", ("status",), registry=self.registry
         )
+        self._last_training = Gauge(
+            "recsys_training_last_timestamp_seconds", "End of the last run", ("status",), registry=self.registry
+        )
+        self._gate = Gauge("recsys_gate_check_passed", "The last run's checks", ("check",), registry=self.registry)
+        self._gate_value = Gauge("recsys_gate_check_value", "What they saw", ("check",), registry=self.registry)
         self.quarantined = Gauge("recsys_models_quarantined", "Versions that cannot be served", registry=self.registry)
         self.degraded = Gauge("recsys_degraded", "1 while not serving as wished", registry=self.registry)
         self.loop_lag = LoopLag()
@@ -67,6 +73,14 @@ class Telemetry:
         self._model.clear()
         self._model.labels(model.version).set(1)
         self._loaded.set(model.loaded_at.timestamp())
+
+    def job_ended(self, job: Job) -> None:
+        self.trainings.labels(job.status).inc()
+        self._last_training.labels(job.status).set(time.time())
+        for check in job.checks:
+            self._gate.labels(check["name"]).set(1 if check["passed"] else 0)
+            if check["value"] is not None:
+                self._gate_value.labels(check["name"]).set(check["value"])
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -16,7 +16,8 @@ import pytest
 from recsys.datasets import sample
 from recsys.datasets.ratings import Dataset
 from recsys.datasets.reading import read_dataset
-from recsys.datasets.sample import make_sample, write_sample
+from recsys.datasets.sample import make_sample
+from recsys.datasets.sample_files import write_sample
 from recsys.errors import DataError
 
 #: Changes only when the sample is changed on purpose: say so in the change-log, it changes what newcomers see.

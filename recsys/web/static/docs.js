@@ -3,6 +3,8 @@
 const EXAMPLES = {
   user_id: "1",
   recommend_for_ratings: { ratings: [{ item_id: "1", rating: 5 }, { item_id: "2", rating: 3 }], n: 5, explain: true },
+  pin: { version: "v1.0.0" },
+  version: "v1.0.0",
   recommend_batch: { user_ids: ["1", "2"], n: 3 },
 };
 
@@ -50,15 +52,25 @@ function route(path, method, operation) {
   const ask = async (event) => {
     event.preventDefault();
     const target = address(path, inputs);
-    const command = body
-      ? `curl -s --json '${body.value.replace(/\s+/g, " ").replaceAll("'", "'\\''")}' '${location.origin}${target}'`
-      : `curl -s '${location.origin}${target}'`;
+    const token = operation.security ? document.getElementById("token").value.trim() : "";
+    const parts = ["curl -s"];
+    if (method !== "GET") parts.push(`-X ${method}`);
+    if (operation.security) parts.push('-H "Authorization: Bearer $TOKEN"');
+    if (body) parts.push(`--json '${body.value.replace(/\s+/g, " ").replaceAll("'", "'\\''")}'`);
+    const command = [...parts, `'${location.origin}${target}'`].join(" ");
     answer.hidden = false;
     answer.textContent = "…";
     try {
       const started = performance.now();
-      const options = body ? { method, body: body.value, headers: { "Content-Type": "application/json" } } : { method };
-      const response = await fetch(target, options);
+      const headers = body ? { "Content-Type": "application/json" } : {};
+      if (token) headers.Authorization = `Bearer ${token}`;
+      const response = await fetch(target, body ? { method, headers, body: body.value } : { method, headers });
+      if ((response.headers.get("Content-Type") ?? "").startsWith("text/event-stream")) {
+        answer.textContent = `${command}\n\n`;
+        const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+        for (let part = await reader.read(); !part.done; part = await reader.read()) answer.textContent += part.value;
+        return;
+      }
       const text = await response.text();
       const took = Math.round(performance.now() - started);
       const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
@@ -95,4 +107,5 @@ async function draw() {
   }
 }
 
+document.getElementById("sign-in").addEventListener("submit", (event) => event.preventDefault());
 draw();

@@ -1,0 +1,23 @@
+"""Tells glibc's allocator to give memory back: a model is a few large arrays, and swaps come and go.
+
+By default the size from which an allocation gets pages of its own rises with what is freed, so that after the first
+swap a model's arrays live in the heap, where they leave holes; and every thread has a heap of its own.
+"""
+
+import ctypes
+
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_OWN_PAGES_FROM_BYTES = 256 * 1024
+_ARENAS = 2
+
+
+def return_memory() -> None:
+    """Set the threshold for good, and the number of heaps. Does nothing where the C library is another (musl,
+    macOS).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _OWN_PAGES_FROM_BYTES)
+    mallopt(_M_ARENA_MAX, _ARENAS)

@@ -1,0 +1,187 @@
+"""The shapes of answers, as pydantic models: the OpenAPI document is made of them, and tests hold the answers to it.
+
+Nothing validates answers at run time. Must not import aiohttp.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Strategy = Literal["personalized", "blended", "popular"]
+
+
+class Contribution(BaseModel):
+    item_id: str
+    title: str
+    contribution: float
+
+
+class ItemOut(BaseModel):
+    item_id: str
+    title: str
+    year: int | None
+    genres: list[str]
+
+
+class RecommendedItem(ItemOut):
+    score: float
+    because: list[Contribution] = Field(
+        default=[], description="with explain: sums to the personalised part of the score; may be empty"
+    )
+    popularity: float = Field(default=0.0, description="with explain, in a blended answer: the rest of the score")
+
+
+class StatelessAnswer(BaseModel):
+    model_version: str
+    strategy: Strategy
+    items: list[RecommendedItem]
+    ignored: list[str] = Field(description="items that the model does not know")
+
+
+class UserAnswer(BaseModel):
+    user_id: str
+    model_version: str
+    strategy: Strategy
+    items: list[RecommendedItem]
+
+
+class BatchResult(BaseModel):
+    user_id: str
+    strategy: Strategy
+    items: list[RecommendedItem]
+
+
+class BatchAnswer(BaseModel):
+    model_version: str
+    results: list[BatchResult]
+
+
+class ItemDetail(ItemOut):
+    imdb_id: str | None
+    tmdb_id: str | None
+    n_ratings: int
+    liked_share: float = Field(description="share of all users who rated it with at least four stars of five")
+
+
+class ItemList(BaseModel):
+    items: list[ItemOut]
+    total: int
+
+
+class GenreList(BaseModel):
+    items: list[str]
+    total: int
+
+
+class ScoredItem(ItemOut):
+    score: float
+
+
+class ScoredItemList(BaseModel):
+    items: list[ScoredItem]
+    total: int
+
+
+class FieldProblem(BaseModel):
+    where: str
+    problem: str
+
+
+class ProblemOut(BaseModel):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] = []
+    hint: str = ""
+
+
+JobStatus = Literal["queued", "running", "accepted", "rejected", "failed", "timed_out", "cancelled"]
+
+
+class JobSummary(BaseModel):
+    job_id: str
+    asked_because: str
+    status: JobStatus
+    stage: str
+    progress: float = Field(ge=0, le=1)
+    reason: str | None = Field(description="why it ended as it did")
+    model_version: str | None
+    created_at: str
+    ended_at: str | None
+
+
+class JobOut(JobSummary):
+    metrics: dict[str, Any]
+    checks: list[dict[str, Any]] = Field(description="what the gate looked at")
+
+
+class JobStarted(BaseModel):
+    job_id: str
+    status: JobStatus
+
+
+class JobList(BaseModel):
+    items: list[JobOut]
+    total: int
+
+
+class ModelState(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    version: str
+    status: Literal["accepted", "rejected", "quarantined", "invalid"]
+    reason: str | None
+    served: bool
+
+
+class ModelStates(BaseModel):
+    items: list[ModelState]
+    total: int
+    served: str | None
+    because: str
+    pinned: str | None
+    pinned_by: Literal["operator", "setting"] | None
+    degraded: str | None
+    strangers: list[str] = Field(description="names in the models directory that the store did not make")
+
+
+class RetrainingHealth(BaseModel):
+    enabled: bool
+    running: JobSummary | None
+    last: JobSummary | None
+    next_run: str | None
+
+
+class VersionProblem(BaseModel):
+    version: str
+    reason: str
+    since: str
+
+
+class Health(BaseModel):
+    status: Literal["ok", "degraded", "starting"]
+    detail: str | None
+    version: str
+    environment: str
+    model_version: str | None
+    model_loaded_at: str | None
+    model_because: str = Field(description="why this version: pin, pointer, highest accepted, kept")
+    pin: str | None
+    quarantined: list[VersionProblem]
+    uptime_s: float
+    retraining: RetrainingHealth
+    sync: None = Field(description="there is no bucket")
+
+
+class Liveness(BaseModel):
+    status: Literal["live"]
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "starting", "stopping"]
+    model_version: str | None
+    stage: str | None = Field(description="what the first model is waiting for")
+    progress: float | None
