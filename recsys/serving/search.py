@@ -48,27 +48,35 @@ class TitleIndex:
         rank = np.zeros(self._n_items, np.int8)
         anywhere = np.ones(self._n_items, bool)
         word_starts = np.ones(self._n_items, bool)
-        for word in set(words):
-            anywhere &= self._holding(word)
-            word_starts &= self._holding(" " + word)
+        for word in sorted(set(words), key=len, reverse=True):
+            at = self._places(word)
+            anywhere &= self._items_at(at)
+            if not anywhere.any():
+                return np.empty(0, np.intp)
+            word_starts &= self._items_at(at[self._text[at - 1] == ord(" ")])
         rank[word_starts] = 1
-        rank[self._holding(_SEPARATOR + " " + " ".join(words))] = 2
+        at = self._places(" " + " ".join(words))
+        rank[self._items_at(at[self._text[at - 1] == ord(_SEPARATOR)])] = 2
         found = np.flatnonzero(anywhere)
         return found[np.argsort(-rank[found], kind="stable")]
 
-    def _holding(self, needle: str) -> NDArray[np.bool_]:
-        """Where titles hold `needle`, bool [n_items]: the places of its rarest letter, thinned out by each other one.
+    def _places(self, needle: str) -> NDArray[np.intp]:
+        """Where `needle` stands in the text: the places of its rarest letter, thinned out by each other one.
 
-        UTF-8 is searched as bytes: no character is a part of another.
+        UTF-8 is searched as bytes: no character is a part of another. The text begins with a separator, so there is
+        always a letter before.
         """
         letters = np.frombuffer(needle.encode(), np.uint8)
         rarest = int(np.argmin(self._counts[letters]))
         text = self._text
         at = np.flatnonzero(text == letters[rarest]) - rarest
-        at = at[(at >= 0) & (at <= text.size - letters.size)]
+        at = at[(at > 0) & (at <= text.size - letters.size)]
         for offset in np.argsort(self._counts[letters], kind="stable")[1:]:
             at = at[text[at + offset] == letters[offset]]
+        return at
+
+    def _items_at(self, places: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which items' titles these places are in, bool [n_items]."""
         holding = np.zeros(self._n_items, bool)
-        # the last letter is inside the title, whatever separator the first one stands on
-        holding[np.searchsorted(self._ends, at + (letters.size - 1))] = True
+        holding[np.searchsorted(self._ends, places)] = True
         return holding

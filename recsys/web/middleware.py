@@ -88,7 +88,7 @@ async def _answer(
             response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
         return response
     except ConnectionError:
-        raise  # the client has gone in the middle of a stream: nobody is there to be told
+        return web.Response(status=499)  # the client has gone: nobody will read this, and it is no failure of ours
     except Exception:
         _log.exception("request failed in a way nobody foresaw", request_id=request_id, path=request.path)
         return render(RecsysError("the service has logged what happened under this request_id"), request_id)

@@ -10,7 +10,9 @@ from recsys.serving.slot import Slot
 
 
 class Model:
-    """Stands for a model: the slot never looks into one."""
+    """Stands for a model: the slot asks for nothing but its version."""
+
+    version = "v1.0.0"
 
 
 def a_model() -> ServedModel:

@@ -14,6 +14,7 @@ from arrivals import REJECTED, LoopMonitor, Service, digest_of, retitle, rewrite
 
 from recsys.artifacts.marks import Marks
 from recsys.artifacts.version import Version
+from recsys.serving import hints as hints_module
 from recsys.serving import watcher as watcher_module
 
 Make = Callable[..., Service]
@@ -64,7 +65,7 @@ def broken_awatch(*_: object, **__: object) -> None:
 
 async def test_the_timer_is_enough_without_file_events(service: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's queue may overflow, and network mounts tell nothing."""
-    monkeypatch.setattr(watcher_module, "awatch", broken_awatch)
+    monkeypatch.setattr(hints_module, "awatch", broken_awatch)
     made = service("v1.0.0")
     async with made.running():
         made.arrive("v1.0.1")
@@ -73,7 +74,7 @@ async def test_the_timer_is_enough_without_file_events(service: Make, monkeypatc
 
 
 async def test_a_kick_is_enough_without_either(service: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher_module, "awatch", broken_awatch)
+    monkeypatch.setattr(hints_module, "awatch", broken_awatch)
     made = service("v1.0.0", rescan_s=600)
     async with made.running():
         made.arrive("v1.0.1")

@@ -14,7 +14,7 @@ import pytest
 from arrivals import Service
 
 from recsys.artifacts.version import Version
-from recsys.serving import watcher as watcher_module
+from recsys.serving import hints as hints_module
 
 Make = Callable[..., Service]
 
@@ -46,8 +46,8 @@ async def test_events_come_again_after_the_directory_was_away_for_a_while(
         watched.append(set(roots))
         return of(*roots, **options)
 
-    of = watcher_module.awatch
-    monkeypatch.setattr(watcher_module, "awatch", recording_awatch)
+    of = hints_module.awatch
+    monkeypatch.setattr(hints_module, "awatch", recording_awatch)
     made = service("v1.0.0", rescan_s=0.1)
     async with made.running():
         await made.until(lambda: watched and made.models in watched[-1])

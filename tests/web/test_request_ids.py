@@ -62,7 +62,6 @@ def test_every_answer_has_it(server: ServerProcess, method: str, path: str) -> N
         pytest.param(request_bytes("BREW", "/health/live"), id="method that is none"),
         pytest.param(b"GET /health/live HTTP/9.9\r\n\r\n", id="version that is none"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", id="TLS"),
-        pytest.param(request_bytes("GET", "/health/live", b"Expect: tea"), id="expectation that is none"),
         pytest.param(
             request_bytes("POST", "/api/v1/recommendations", b"Content-Encoding: br", body=b"{}"), id="unknown packing"
         ),
