@@ -13,8 +13,8 @@ _MB = 2**20
 #:       beside an incumbent of another recipe:     389 MB      461 MB
 #:     latest-small      671    9,125    100,004    452 MB      900 MB
 #:
-#: Another recipe is fitted for the gate while the candidate's matrix is held, hence two copies and more. A test holds
-# the estimate against reality.
+#: Another recipe is fitted for the gate while the candidate's matrix is held, hence two copies and more. A test
+#: holds the estimate against reality.
 _BASE_BYTES = 40 * _MB
 _BYTES_A_RATING = 160
 _BYTES_AN_ITEM = 2_000
