@@ -86,6 +86,8 @@ class RetrainingSettings(Section):
     max_metric_drop: float = Field(0.10, ge=0, le=1, description="reject a model worse than the last by this share")
     max_shrink: float = Field(0.20, ge=0, le=1, description="reject data smaller than the last by this share")
     max_rating_shift: float = Field(0.20, ge=0, le=1, description="reject data whose rating values moved so far")
+    max_metric_rise: float = Field(0.50, ge=0, description="reject a model too good to be true by this share")
+    max_popularity_drop: float = Field(0.50, ge=0, le=1, description="reject data whose popular items say so much less")
     min_golden_overlap: float = Field(0.10, ge=0, le=1, description="reject if golden lists keep less than this share")
     min_coverage: float = Field(0.01, ge=0, le=1, description="reject if less of the catalogue is recommended")
 

@@ -35,28 +35,34 @@ class FileRecord(Record):
 
 
 class GoldenQuery(Record):
-    """A history (item ids and stars, oldest first) and the list it must be answered with, up to ties and 1e-4."""
+    """A history (item ids and stars, oldest first) and the list it must be answered with, up to ties and 1e-4. The gate
+    compares the next version's lists with it, titles and all.
+    """
 
     items: tuple[str, ...] = Field(max_length=1000)
     stars: tuple[float, ...] = Field(max_length=1000)
     ordered: bool
     answer: tuple[str, ...] = Field(max_length=100)
     scores: tuple[float, ...] = Field(max_length=100)
+    titles: tuple[str, ...] = Field(max_length=100)
 
     @model_validator(mode="after")
     def _same_lengths(self) -> "GoldenQuery":
-        if len(self.items) != len(self.stars) or len(self.answer) != len(self.scores):
-            raise ValueError("items and stars, answer and scores must be of the same length")
+        if len(self.items) != len(self.stars) or len({len(self.answer), len(self.scores), len(self.titles)}) > 1:
+            raise ValueError("items and stars, and answer, scores and titles, must be of the same length")
         return self
 
 
 class Check(Record):
-    """One check of the gate: the value seen, the threshold it was held against, and what came of it."""
+    """One check of the gate: the value seen, the threshold it was held against (as a lower bound, or with `at_most` an
+    upper one), and what came of it.
+    """
 
     name: str
     passed: bool
     value: float | None = None
     threshold: float | None = None
+    at_most: bool = False
     detail: str = ""
 
 

@@ -181,6 +181,7 @@ def make_golden(contents: Contents, *, n_queries: int = 8, n: int = 10) -> tuple
                 ordered=history.ordered,
                 answer=tuple(ids[i] for i in answer),
                 scores=tuple(float(score) for score in scores.values[answer]),
+                titles=tuple(contents.catalogue.titles[i] for i in answer),
             )
         )
     return tuple(queries)

@@ -36,6 +36,7 @@ def describe(result: TrainingResult) -> str:
             metrics = ", ".join(f"{key} {value}" for key, value in result.evaluation.models[name].items())
             lines.append(f"  {name}: {metrics}")
     for check in manifest.gate.checks:
-        numbers = "" if check.value is None else f" {check.value:.4g}, at least {check.threshold:.4g}"
+        bound = "at most" if check.at_most else "at least"
+        numbers = "" if check.value is None else f" {check.value:.4g}, {bound} {check.threshold:.4g}"
         lines.append(f"  {'passed' if check.passed else 'FAILED'} {check.name}{numbers}")
     return "\n".join(lines)

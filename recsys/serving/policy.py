@@ -50,7 +50,7 @@ def decide(situation: Situation) -> Decision:
         if serving is not None:
             return Decision(serving, "kept", degraded)
     accepted = [version for version, is_accepted in situation.available.items() if is_accepted]
-    if serving is not None and situation.serving_accepted:
+    if serving is not None and situation.available.get(serving, situation.serving_accepted):
         accepted.append(serving)
     if accepted:
         version = max(accepted)

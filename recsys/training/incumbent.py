@@ -70,8 +70,8 @@ def _recipe(manifest: Manifest) -> Hyperparameters | None:
 
 def golden_overlap(golden: tuple[GoldenQuery, ...], contents: Contents) -> float | None:
     """Return the mean share of the recorded lists that the candidate gives for the same histories; None when nothing
-    was recorded. Items that are gone count as not kept, a history of which nothing is left as a list not kept: ids that
-    are spelled anew are as wrong as ids that are mixed up. Cost: that of a few answers.
+    was recorded. Items that are gone or called otherwise count as not kept, a history of which nothing is left as a
+    list not kept: ids that are spelled anew are as wrong as ids that are mixed up. Cost: that of a few answers.
     """
     index = {item: position for position, item in enumerate(contents.catalogue.item_ids)}
     recommender = contents.recommender
@@ -89,6 +89,7 @@ def golden_overlap(golden: tuple[GoldenQuery, ...], contents: Contents) -> float
             query.ordered,
         )
         answer = recommender.recommend(history, len(query.answer))
-        ids = {contents.catalogue.item_ids[item] for item in answer.tolist()}
-        kept.append(len(ids & set(query.answer)) / len(query.answer))
+        catalogue = contents.catalogue
+        films = {(catalogue.item_ids[item], catalogue.titles[item]) for item in answer.tolist()}
+        kept.append(len(films & set(zip(query.answer, query.titles, strict=True))) / len(query.answer))
     return sum(kept) / len(kept) if kept else None

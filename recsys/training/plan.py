@@ -55,6 +55,8 @@ def plan_from(settings: Settings, *, version: Version | None = None) -> Training
             max_shrink=settings.retraining.max_shrink,
             min_coverage=settings.retraining.min_coverage,
             max_rating_shift=settings.retraining.max_rating_shift,
+            max_metric_rise=settings.retraining.max_metric_rise,
+            max_popularity_drop=settings.retraining.max_popularity_drop,
             min_golden_overlap=settings.retraining.min_golden_overlap,
         ),
     )

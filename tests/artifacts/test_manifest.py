@@ -33,7 +33,7 @@ def make_manifest(**changes: Any) -> Manifest:
         "data": DataSummary(source="sample", fingerprint="f", ratings=3, users=2, items=1),
         "metrics": {"models": {"edlae": {"ndcg@10": {"value": 0.2}}}},
         "gate": Gate(verdict="accepted"),
-        "golden": (GoldenQuery(items=("1",), stars=(4.0,), ordered=True, answer=("2",), scores=(0.5,)),),
+        "golden": (GoldenQuery(items=("1",), stars=(4.0,), ordered=True, answer=("2",), scores=(0.5,), titles=("B",)),),
         "files": (FileRecord(path="a.npy", bytes=1, sha256=SHA), FileRecord(path="b.json", bytes=2, sha256=SHA)),
     }
     return Manifest(**(values | changes))

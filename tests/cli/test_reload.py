@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, ServerProcess
+from service import ROOT, ServerProcess
 
 import recsys
 

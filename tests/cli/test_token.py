@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, ServerProcess
+from service import ROOT, ServerProcess
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 TOKEN = "the-token-of-these-tests"

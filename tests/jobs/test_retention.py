@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import copy_version
+from service import copy_version
 
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version

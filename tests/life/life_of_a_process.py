@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import Answer, ServerProcess
+from service import Answer, ServerProcess
 
 TOKEN = "the-token-of-these-tests"
 ENDED = {"accepted", "rejected", "failed", "timed_out", "cancelled"}

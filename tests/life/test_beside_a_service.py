@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, ServerProcess
 from life_of_a_process import TOKEN, admin, job, retrain, wait_ended, wait_idle, write_ratings
+from service import ROOT, ServerProcess
 
 from recsys.artifacts.servable import load_servable
 

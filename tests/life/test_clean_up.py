@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ServerProcess
+from service import ServerProcess
 
 Serve = Callable[..., ServerProcess]
 #: Each as its writer names it, cut off between making the file and renaming it.

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import ServerProcess
 from life_of_a_process import TOKEN, eventually, processes_marked, retrain, wait_ended, write_ratings
+from service import ServerProcess
 
 from recsys.artifacts.servable import load_servable
 from recsys.jobs.ledger import CUT_OFF

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import ServerProcess
 from life_of_a_process import wait_idle
+from service import ServerProcess
 
 Serve = Callable[..., ServerProcess]
 WEEKLY = {"RECSYS_RETRAINING__ENABLED": "true", "RECSYS_RETRAINING__CRON": "0 2 * * 0"}

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import ServerProcess
 from life_of_a_process import TOKEN, admin, wait_idle, write_ratings
+from service import ServerProcess
 
 Serve = Callable[..., ServerProcess]
 ENVIRON = {"RECSYS_ADMIN__TOKEN": TOKEN}

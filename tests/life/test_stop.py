@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import ServerProcess
 from life_of_a_process import TOKEN, children_of, eventually, is_living, job, retrain, wait_idle, write_ratings
+from service import ServerProcess
 
 Serve = Callable[..., ServerProcess]
 GRACE_S = 10

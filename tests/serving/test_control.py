@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import copy_version
+from service import copy_version
 
 from recsys.artifacts.marks import Mark, Marks
 from recsys.artifacts.store import ModelStore

@@ -6,9 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import ServerProcess, copy_version
 from hypothesis import given
 from hypothesis import strategies as st
+from service import ServerProcess, copy_version
 
 from recsys.artifacts.store import ModelStore
 from recsys.serving.guard import GuardLimits, SwapGuard

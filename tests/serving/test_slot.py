@@ -38,7 +38,7 @@ def test_what_is_taken_is_what_was_swapped_in_last() -> None:
 
     assert taken is first
     assert slot.take() is second
-    assert slot.swaps == 2
+    assert slot.previous == first.version
 
 
 def test_a_model_goes_with_the_last_request_that_took_it() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import copy_version
+from service import copy_version
 
 from recsys.artifacts.contents import Contents
 from recsys.artifacts.manifest import GoldenQuery, Manifest
@@ -125,7 +125,7 @@ def test_someone_without_a_history_is_asked_too(manifest: Manifest, servable: Se
     assert golden_overlap((query,), _renamed(servable.contents, lambda item: f"00{item}")) == 0.0
 
 
-_UNANSWERED = GoldenQuery(items=("1",), stars=(5.0,), ordered=False, answer=(), scores=())
+_UNANSWERED = GoldenQuery(items=("1",), stars=(5.0,), ordered=False, answer=(), scores=(), titles=())
 
 
 @pytest.mark.parametrize("golden", [(), (_UNANSWERED,)])

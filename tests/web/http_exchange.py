@@ -1,32 +1,16 @@
 """Requests that no HTTP client would send, and what every answer is held against."""
 
 import contextlib
-import importlib.util
 import json
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from service import Answer, ServerProcess
+
 from recsys.datasets.ratings import Dataset
-
-
-def _fixtures_above() -> ModuleType:
-    """The tests' first conftest.py, by its path: by its name another folder's may be found."""
-    spec = importlib.util.spec_from_file_location("fixtures_above", Path(__file__).parents[1] / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_above = _fixtures_above()
-Answer, ServerProcess, ROOT = _above.Answer, _above.ServerProcess, _above.ROOT
 
 #: How long the shared server of the sample waits for a body.
 BODY_TIMEOUT_S = 1.0

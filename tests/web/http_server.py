@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from http_exchange import BODY_TIMEOUT_S, ODD_IDS, ROOT, ServerProcess
+from http_exchange import BODY_TIMEOUT_S, ODD_IDS
+from service import ROOT, ServerProcess
 
 from recsys.datasets.ratings import Dataset
 from recsys.datasets.reading import read_dataset

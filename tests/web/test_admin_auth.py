@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import ROOT, ServerProcess
+from service import ROOT, ServerProcess
 
 Serve = Callable[..., ServerProcess]
 TOKEN = "the-token-of-these-tests"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Answer, ServerProcess
+from service import Answer, ServerProcess
 
 Serve = Callable[..., ServerProcess]
 TOKEN = "the-token-of-these-tests"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Answer, ServerProcess, copy_version
+from service import Answer, ServerProcess, copy_version
 
 from recsys.artifacts.store import ModelStore
 

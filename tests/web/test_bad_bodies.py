@@ -5,7 +5,8 @@ import json
 import time
 
 import pytest
-from http_exchange import BODY_TIMEOUT_S, ServerProcess, connected, exchange, problem_of, read_answer, request_bytes
+from http_exchange import BODY_TIMEOUT_S, connected, exchange, problem_of, read_answer, request_bytes
+from service import ServerProcess
 
 pytest_plugins = ["http_server"]
 PATHS = ["/api/v1/recommendations", "/api/v1/recommendations/batch"]

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from http_exchange import ODD_IDS, Answer, ServerProcess, ids, problem_of, seen_by, user_path
+from http_exchange import ODD_IDS, ids, problem_of, seen_by, user_path
+from service import Answer, ServerProcess
 
 from recsys.datasets.ratings import Dataset
 

@@ -1,7 +1,8 @@
 """Calls from browsers: refused by silence unless the setting lists the origin."""
 
 import pytest
-from http_exchange import Answer, ServerProcess, problem_of
+from http_exchange import problem_of
+from service import Answer, ServerProcess
 
 pytest_plugins = ["http_server"]
 ORIGIN = "https://films.example"

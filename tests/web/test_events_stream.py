@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import ServerProcess, copy_version
+from service import ServerProcess, copy_version
 
 from recsys.errors import TooManyListenersError
 from recsys.jobs.events import Event, EventHub

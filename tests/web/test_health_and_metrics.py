@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from http_exchange import ServerProcess
 from prometheus_client.parser import text_string_to_metric_families
+from service import ServerProcess
 
 from recsys import __version__
 

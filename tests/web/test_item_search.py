@@ -3,7 +3,8 @@
 from urllib.parse import quote
 
 import pytest
-from http_exchange import ServerProcess, ids, problem_of
+from http_exchange import ids, problem_of
+from service import ServerProcess
 
 from recsys.datasets.ratings import Dataset
 

@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from http_exchange import ODD_IDS, ServerProcess, ids, problem_of
+from http_exchange import ODD_IDS, ids, problem_of
+from service import ServerProcess
 
 from recsys.datasets.ratings import Dataset
 

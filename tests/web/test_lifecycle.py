@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from http_exchange import ROOT, ServerProcess, connected, problem_of, read_answer, request_bytes, user_path
+from http_exchange import connected, problem_of, read_answer, request_bytes, user_path
+from service import ROOT, ServerProcess
 
 pytest_plugins = ["http_server"]
 MODEL_ROUTES = [

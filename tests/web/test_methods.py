@@ -1,7 +1,8 @@
 """Methods and addresses that a route does not have."""
 
 import pytest
-from http_exchange import ServerProcess, exchange, problem_of, request_bytes
+from http_exchange import exchange, problem_of, request_bytes
+from service import ServerProcess
 
 pytest_plugins = ["http_server"]
 GET_PATHS = [

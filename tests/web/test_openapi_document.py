@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from http_exchange import ServerProcess, user_path
+from http_exchange import user_path
 from jsonschema import Draft202012Validator
+from service import ServerProcess
 
 pytest_plugins = ["http_server"]
 ROUTES = {

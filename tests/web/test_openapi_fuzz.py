@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from http_exchange import ServerProcess
+from service import ServerProcess
 
 pytest_plugins = ["http_server"]
 #: `positive_data_acceptance` is left out: a document cannot say that `year_from` must not be after `year_to`, that a

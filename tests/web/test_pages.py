@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from http_exchange import ServerProcess
+from service import ServerProcess
 
 pytest_plugins = ["http_server"]
 PAGES = {"/": "text/html", "/docs": "text/html"}

@@ -1,7 +1,8 @@
 """X-Request-ID: echoed when it is sound, made when it is not, on every answer."""
 
 import pytest
-from http_exchange import ServerProcess, exchange, request_bytes
+from http_exchange import exchange, request_bytes
+from service import ServerProcess
 
 pytest_plugins = ["http_server"]
 

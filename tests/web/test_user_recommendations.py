@@ -1,7 +1,8 @@
 """GET /api/v1/users/{user_id}/recommendations."""
 
 import pytest
-from http_exchange import ODD_IDS, ServerProcess, ids, problem_of, seen_by, user_path
+from http_exchange import ODD_IDS, ids, problem_of, seen_by, user_path
+from service import ServerProcess
 
 from recsys.datasets.ratings import Dataset
 
