@@ -185,12 +185,14 @@ class _Reader:
 
     def catalogue(self) -> Catalogue:
         columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
+        # one tuple for each combination: 20,000 of them would keep the garbage collector, and so the loop, for 20 ms
+        genres: dict[tuple[str, ...], tuple[str, ...]] = {}
         for rows in self._lines("items.jsonl"):
             for row in rows:
                 if not _is_item(row):
                     raise VersionInvalidError(f"items.jsonl: line {len(columns[0]) + 1} is not an item")
                 for column, value in zip(columns, row, strict=True):
-                    column.append(tuple(value) if isinstance(value, list) else value)
+                    column.append(genres.setdefault(tuple(value), tuple(value)) if isinstance(value, list) else value)
         self._unique("items.jsonl", columns[0])
         return Catalogue(*(tuple(column) for column in columns))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recsys.errors import VersionIncompleteError, VersionInvalidError
 
-_READ_BYTES = 4 * 2**20
+_MOST_AT_ONCE_BYTES = 2**30
 
 
 def fsync_directory(path: Path) -> None:
@@ -66,13 +66,12 @@ def read_exactly(directory: int, name: str, n_bytes: int) -> bytes:
             raise VersionInvalidError(f"{name} has {found} bytes, the manifest says {n_bytes}")
         if found < n_bytes:
             raise VersionIncompleteError(f"{name} has {found} of {n_bytes} bytes")
-        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file:
-            content = file.read(n_bytes) if n_bytes <= _READ_BYTES else _read_large(descriptor, n_bytes)
+        content = _read(descriptor, n_bytes)
     except OSError as error:
         raise VersionInvalidError(f"{name} cannot be read: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    if content is None or len(content) != n_bytes:
+    if len(content) != n_bytes:
         raise VersionIncompleteError(f"{name} shrank while it was read")
     return content
 
@@ -91,10 +90,13 @@ def open_regular(directory: int, name: str) -> int:
     return descriptor
 
 
-def _read_large(descriptor: int, n_bytes: int) -> bytes:
-    parts = []
-    remaining = n_bytes
-    while remaining and (part := os.read(descriptor, min(remaining, _READ_BYTES))):
+def _read(descriptor: int, n_bytes: int) -> bytes:
+    """Read up to `n_bytes`, in one call where that is possible: it needs no second buffer and waits without the GIL."""
+    content = os.read(descriptor, min(n_bytes, _MOST_AT_ONCE_BYTES))
+    if len(content) == n_bytes or not content:
+        return content
+    parts, remaining = [content], n_bytes - len(content)
+    while remaining and (part := os.read(descriptor, min(remaining, _MOST_AT_ONCE_BYTES))):
         parts.append(part)
         remaining -= len(part)
     return b"".join(parts)

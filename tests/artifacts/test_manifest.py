@@ -53,6 +53,9 @@ def a_file(path: str, n_bytes: Any = 1, sha256: str = SHA) -> dict[str, Any]:
     return {"path": path, "bytes": n_bytes, "sha256": sha256}
 
 
+_QUERY = {"items": [], "stars": [], "ordered": True, "answer": [], "scores": [], "titles": []}
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -94,8 +97,9 @@ def test_no_file_name_with_a_separator_is_accepted(before: str, separator: str, 
         ({"files": "a.npy"}, "files"),
         ({"gate": {"verdict": "maybe", "checks": []}}, "verdict"),
         ({"data": {"source": "s", "fingerprint": "f", "ratings": -1, "users": 1, "items": 1}}, "ratings"),
-        ({"golden": [{"items": ["1"], "stars": [], "ordered": True, "answer": [], "scores": []}]}, "same length"),
-        ({"golden": [{"items": [], "stars": [], "ordered": True, "answer": ["1"], "scores": []}]}, "same length"),
+        ({"golden": [_QUERY | {"items": ["1"]}]}, "same length"),
+        ({"golden": [_QUERY | {"answer": ["1"]}]}, "same length"),
+        ({"golden": [_QUERY | {"answer": ["1"], "scores": [1.0]}]}, "same length"),
         ({"golden": [{"items": [], "stars": [], "ordered": True, "answer": ["1"] * 101, "scores": [1] * 101}]}, "100"),
     ],
 )  # fmt: skip

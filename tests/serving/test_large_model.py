@@ -1,5 +1,6 @@
 """20,000 items: the event loop comes round while one is loaded, verified and swapped in, and while one is asked."""
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +28,8 @@ from recsys.web.answers import explained, scored
 N_ITEMS, N_USERS, KEPT = 20_000, 20_000, 200
 GENRES = ("Drama", "Comedy", "Action", "Horror", "Romance", "Sci-Fi", "War", "Western")
 #: Other work shares the processor, and a descheduled process looks like a blocked loop: what blocks the loop blocks it
-#: every time, so the best of three attempts tells one from the other.
-ATTEMPTS = 3
+#: every time, so the best of a few attempts tells one from the other.
+ATTEMPTS = 6
 
 
 def large_contents(like: Contents) -> Contents:
@@ -88,15 +89,19 @@ def large_version(served_servable: Servable, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def switching_as_the_app() -> Iterator[None]:
+def set_up_as_the_app() -> Iterator[None]:
+    """As `server.serve` does first of all. Without the second, the collector looks through all of pytest's objects."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(server._SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()
     yield
+    gc.unfreeze()
     sys.setswitchinterval(before)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("switching_as_the_app")
+@pytest.mark.usefixtures("set_up_as_the_app")
 async def test_the_loop_is_never_held_up_by_a_load_a_check_or_a_swap(large_version: Path, tmp_path: Path) -> None:
     longest_s = []
     made = Service(large_version, tmp_path, rescan_s=1.0)
@@ -108,6 +113,8 @@ async def test_the_loop_is_never_held_up_by_a_load_a_check_or_a_swap(large_versi
             await made.watcher.rescan()
         assert made.serving == f"v1.0.{attempt}"
         longest_s.append(monitor.longest_s)
+        if monitor.longest_s < 0.010:
+            break
 
     assert min(longest_s) < 0.010, longest_s
 

@@ -90,7 +90,8 @@ def situations(draw: st.DrawFn) -> Situation:
         pin=draw(st.none() | versions),
         pointer=draw(st.none() | versions),
         serving=serving,
-        serving_accepted=draw(st.booleans()) if serving else True,
+        # the verdict on disk and in memory is the same, unless the version was condemned, and then it is not available
+        serving_accepted=available.get(serving, draw(st.booleans())) if serving else True,
         failed=failed,
     )
 
