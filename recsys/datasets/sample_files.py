@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from recsys.datasets.ratings import Dataset
@@ -68,15 +69,18 @@ def write_sample(directory: Path) -> Path:
     staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     lock = None
     try:
-        _remove_abandoned(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(target.parent):
+            _remove_abandoned(target)
         # in this order: what another process renames into place in between is complete
         is_occupied = target.exists() and any(target.iterdir())
         if _is_complete(target):
             return directory
         if is_occupied:
             raise DataError(f"{directory} holds something that is no sample", hint="name another directory")
-        staging.mkdir(parents=True)
-        lock = _lock(staging)
+        with _alone_in(target.parent):
+            staging.mkdir()
+            lock = _lock(staging)
         for name, content in _as_files(make_sample()).items():
             (staging / name).write_bytes(content)
             _sync(staging / name)
@@ -94,10 +98,21 @@ def write_sample(directory: Path) -> Path:
     return directory
 
 
+@contextlib.contextmanager
+def _alone_in(parent: Path) -> Iterator[None]:
+    """Hold a directory: between its making and its locking a staging directory looks abandoned."""
+    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _remove_abandoned(target: Path) -> None:
     """Remove what killed processes left beside the sample. One who is at it holds a lock, which ends with him."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}")
-    for path in target.parent.iterdir() if target.parent.is_dir() else ():
+    for path in target.parent.iterdir():
         if pattern.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             with contextlib.suppress(OSError):
                 os.close(_lock(path))

@@ -67,6 +67,7 @@ def test_a_file_that_shrinks_under_the_read_is_incomplete(
         return content
 
     monkeypatch.setattr(files.os, "read", truncating_read)
+    monkeypatch.setattr(files, "_MOST_AT_ONCE_BYTES", 4 * 2**20)
     with pytest.raises(VersionIncompleteError, match="shrank"):
         read_exactly(directory, "a", 9 * 2**20)
 

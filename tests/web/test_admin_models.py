@@ -16,7 +16,9 @@ ENVIRON = {"RECSYS_ADMIN__TOKEN": TOKEN}
 STATES = {"items", "total", "served", "because", "pinned", "pinned_by", "degraded", "strangers"}
 REJECTED = {
     "verdict": "rejected",
-    "checks": [{"name": "ratings_not_shrunk", "passed": False, "value": 1.0, "threshold": 2.0, "detail": ""}],
+    "checks": [
+        {"name": "ratings_not_shrunk", "passed": False, "value": 1.0, "threshold": 2.0, "at_most": False, "detail": ""}
+    ],
 }
 
 
