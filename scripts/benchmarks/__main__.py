@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import design, routes, start, swap, train
+from benchmarks import design, retrain, routes, start, swap, train
 from benchmarks.processes import Processes
 from benchmarks.table import render
 from benchmarks.world import Row, World, default_data
@@ -20,6 +20,7 @@ _PARTS: dict[str, Callable[[World], list[Row]]] = {
     "routes": routes.run,
     "design": design.run,
     "swap": swap.run,
+    "retrain": retrain.run,
     "start": start.run,
     "train": train.run,
 }

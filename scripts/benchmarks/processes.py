@@ -30,6 +30,7 @@ class Server:
     process: "subprocess.Popen[bytes]"
     port: int
     log: Path
+    state: Path = Path()
 
     def ask(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -162,6 +163,7 @@ class Processes:
         state = self.directory / f"state-{len(self._servers)}"
         environ = self.settings() | {"RECSYS_PATHS__MODELS": str(models), "RECSYS_PATHS__STATE": str(state)}
         server = self.start(["recsys", "serve", "--port", str(port)], port, environ)
+        server.state = state
         if ready:
             server.wait_ready("/health/ready")
         return server
