@@ -1,6 +1,6 @@
 """Every error the project raises on purpose: one root, a stable code, an HTTP status, and a hint for the reader.
 
-`web.middleware` renders these as problem+json and `cli.main` as one line; nothing else translates errors.
+`web.problems` renders these as problem+json and `cli.main` as one line; nothing else translates errors.
 Must not import anything of the project.
 """
 

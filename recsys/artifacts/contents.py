@@ -185,8 +185,7 @@ class _Reader:
 
     def catalogue(self) -> Catalogue:
         columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
-        # one tuple for each combination: 20,000 of them would keep the garbage collector, and so the loop, for 20 ms
-        genres: dict[tuple[str, ...], tuple[str, ...]] = {}
+        genres: dict[tuple[str, ...], tuple[str, ...]] = {}  # 20,000 tuples would keep the garbage collector for 20 ms
         for rows in self._lines("items.jsonl"):
             for row in rows:
                 if not _is_item(row):

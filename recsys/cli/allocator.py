@@ -6,9 +6,12 @@ swap a model's arrays live in the heap, where they leave holes; and every thread
 
 import ctypes
 
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _OWN_PAGES_FROM_BYTES = 256 * 1024
 _ARENAS = 2
+#: With the threshold above fixed, this one would stay at 128 KB, and requests would have the heap shrink and grow for
+# ever.
+_TRIM_FROM_BYTES = 32 * 2**20
 
 
 def return_memory() -> None:
@@ -20,4 +23,5 @@ def return_memory() -> None:
     except (OSError, AttributeError):
         return
     mallopt(_M_MMAP_THRESHOLD, _OWN_PAGES_FROM_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _TRIM_FROM_BYTES)
     mallopt(_M_ARENA_MAX, _ARENAS)

@@ -31,12 +31,12 @@ from recsys.settings import Settings
 from recsys.training.plan import TrainingPlan, plan_from
 from recsys.web.admin import AdminRoutes
 from recsys.web.auth import AdminAuth, read_token, token_place
+from recsys.web.edge import Edge
 from recsys.web.headers import COMMON_HEADERS, CommonHeaders
 from recsys.web.health import HealthRoutes
 from recsys.web.inputs import BODY_TIMEOUT, parse_query
-from recsys.web.middleware import make_edge
 from recsys.web.openapi import build_openapi
-from recsys.web.pages import add_pages
+from recsys.web.pages import pages
 from recsys.web.public import PublicRoutes
 from recsys.web.routes import Endpoint, Handler, endpoints
 from recsys.web.schemas import NoQuery
@@ -115,23 +115,26 @@ def build_app(settings: Settings) -> web.Application:
     auth = AdminAuth(read_token(settings))
 
     common_headers = CommonHeaders(settings.cors.origins)
-    edge = make_edge(
+    edge = Edge(
         telemetry,
         common_headers,
         log_access=settings.log.access,
         guard=guard,
         on_trip=watcher.condemn,
     )
-    app = web.Application(middlewares=[edge], client_max_size=settings.server.max_body_bytes)
+    app = web.Application(client_max_size=settings.server.max_body_bytes)
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
     app[COMMON_HEADERS], app[EVENTS] = common_headers, events
     app[BODY_TIMEOUT] = settings.server.body_timeout_s
     table = endpoints(PublicRoutes(slot, workers), health, admin)
     for endpoint in table:
-        app.router.add_route(endpoint.method, endpoint.path, _guarded(endpoint, auth))
+        edge.add_route(app, endpoint.method, endpoint.path, _guarded(endpoint, auth))
         if endpoint.method == "GET" and not endpoint.streams:
-            app.router.add_route("HEAD", endpoint.path, _guarded(endpoint, auth))
-    add_pages(app, build_openapi(table))
+            edge.add_route(app, "HEAD", endpoint.path, _guarded(endpoint, auth))
+    for path, handler in pages(build_openapi(table)).items():
+        edge.add_route(app, "GET", path, handler)
+        edge.add_route(app, "HEAD", path, handler)
+    edge.add_unmatched(app)
 
     app.cleanup_ctx.append(_directories(store, marks, ledger, events))
     app.cleanup_ctx.append(_workers(workers))

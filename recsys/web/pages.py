@@ -26,8 +26,8 @@ _HEADERS = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_pages(app: web.Application, openapi: dict[str, object]) -> None:
-    """Add the pages and the OpenAPI document to the routes."""
+def pages(openapi: dict[str, object]) -> dict[str, Handler]:
+    """Give the handler of each page, and of the OpenAPI document, by its address."""
     document = orjson.dumps(openapi, option=orjson.OPT_INDENT_2)
     root = files("recsys.web") / "static"
     contents = {name: (root / name).read_bytes() for name in _TYPES}
@@ -41,9 +41,10 @@ def add_pages(app: web.Application, openapi: dict[str, object]) -> None:
     async def serve_openapi(request: web.Request) -> web.Response:
         return web.Response(body=document, headers={"Content-Type": "application/json", "Cache-Control": "no-cache"})
 
-    app.router.add_get("/", page("index.html"))
-    app.router.add_get("/docs", page("docs.html"))
-    app.router.add_get("/favicon.ico", page("icon.svg"))
-    app.router.add_get("/openapi.json", serve_openapi)
-    for name in ("docs.js", "style.css", "icon.svg"):
-        app.router.add_get(f"/static/{name}", page(name))
+    return {
+        "/": page("index.html"),
+        "/docs": page("docs.html"),
+        "/favicon.ico": page("icon.svg"),
+        "/openapi.json": serve_openapi,
+        **{f"/static/{name}": page(name) for name in ("docs.js", "style.css", "icon.svg")},
+    }
