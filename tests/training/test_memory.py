@@ -84,8 +84,8 @@ def made_up(tmp_path: Path) -> Path:
 def test_training_takes_no_more_than_estimated_and_not_far_less(
     data: str, ridges: list[str], request: pytest.FixtureRequest, sample: Path, tmp_path: Path, full: bool
 ) -> None:
-    if not full and (data == "ml_latest_small" or len(ridges) > 1):
-        pytest.skip("takes half a minute: --full")
+    if not full and data not in ("sample", "ml_100k"):
+        pytest.skip("takes a quarter or half of a minute: --full")
     path: Path = request.getfixturevalue(data)
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", _CHILD, str(tmp_path / "models"), str(sample), str(path), *ridges]
