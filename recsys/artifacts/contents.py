@@ -4,7 +4,6 @@ Owns the encoding in both directions. Nothing here opens a file, and nothing is 
 """
 
 import io
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,21 +15,17 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from recsys.artifacts.manifest import Record
+from recsys.artifacts.turns import yield_to_loop
 from recsys.datasets.ratings import Catalogue, Float32, Int32, Int64, RatingScale
 from recsys.errors import VersionInvalidError
 from recsys.models.item_item import DenseItemItem, ItemItem, SparseItemItem
 from recsys.models.recommend import Recommender
 from recsys.models.weighting import Weighting
 
-#: JSON lines are parsed so many at a time: orjson holds the GIL, and 20,000 at once stall the server's loop for 50 ms.
+#: orjson holds the GIL: 20,000 lines at once would stall the server's loop for 50 ms.
 _LINES_AT_ONCE = 100
 _CHECK_AT_ONCE = 2**18
 _MAX_YEAR = 9999
-
-
-def yield_to_loop() -> None:
-    """Let the event loop's thread run: give the GIL away, and some of the processor with it."""
-    time.sleep(0.0005)
 
 
 class ModelDescription(Record):
@@ -87,7 +82,7 @@ class Contents:
 
 
 def encode(contents: Contents) -> Iterator[tuple[str, bytes]]:
-    """Give each file's name and content, one after the other so that only one is in memory twice."""
+    """Give each file's name and content, one at a time."""
     yield "model.json", orjson.dumps(contents.description.model_dump(), option=orjson.OPT_SORT_KEYS)
     yield "items.jsonl", b"".join(_item_lines(contents.catalogue))
     yield "users.jsonl", b"".join(orjson.dumps(user) + b"\n" for user in contents.user_ids)

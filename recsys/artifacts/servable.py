@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys.artifacts.contents import Contents, decode, yield_to_loop
+from recsys.artifacts.contents import Contents, decode
 from recsys.artifacts.files import open_regular, read_exactly
 from recsys.artifacts.manifest import (
     MANIFEST_NAME,
@@ -24,6 +24,7 @@ from recsys.artifacts.manifest import (
     Manifest,
     parse_manifest,
 )
+from recsys.artifacts.turns import yield_to_loop
 from recsys.errors import VersionIncompleteError, VersionInvalidError
 from recsys.models.recommend import History, Recommender
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-_DEBOUNCE_MS = 100
+_DEBOUNCE_MS = 50
 
 
 async def follow_hints(roots: Sequence[Path], every_s: float, kick: Callable[[], None]) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from recsys.artifacts.contents import yield_to_loop
 from recsys.artifacts.servable import Servable
+from recsys.artifacts.turns import yield_to_loop
 from recsys.datasets.ratings import freeze
 from recsys.models.recommend import History, Scores
 from recsys.models.topk import top_k
@@ -38,7 +38,6 @@ Mask = NDArray[np.bool_]
 _CHUNK = 100
 _MAX_MASKS = 256
 _ANSWER_OVERHEAD_BYTES = 600
-_WORK_S = 0.001
 
 
 class BoundedCache(Generic[Value]):
@@ -198,17 +197,14 @@ class ServedModel:
         A swap drops every kept answer, and then a thousand viewers ask at once: those answers would take the loop as
         long as everything else it does in half a second. So they are made here, before the swap, in the loading thread.
         """
-        ends, pause_at = time.perf_counter() + seconds, time.perf_counter() + _WORK_S
+        ends = time.perf_counter() + seconds
         made = []
         for address, (kept, _) in current.answers.latest():
-            now = time.perf_counter()
-            if now > ends:
+            if time.perf_counter() > ends:
                 break
-            if now > pause_at:
-                pause()
-                pause_at = time.perf_counter() + _WORK_S
             if kept.again is not None:
                 made.append((address, KeptAnswer(kept.again(self), kept.again)))
+            pause()
         for address, answer in reversed(made):
             self.keep_answer(address, answer)
         return len(made)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import structlog
 
-from recsys.artifacts.contents import yield_to_loop
 from recsys.artifacts.manifest import format_time
 from recsys.artifacts.marks import Mark, Marks
 from recsys.artifacts.servable import load_servable
 from recsys.artifacts.store import Entry, Listing, ModelStore
+from recsys.artifacts.turns import yield_to_loop
 from recsys.artifacts.version import Version
 from recsys.errors import RecsysError, StoreError, VersionIncompleteError, VersionInvalidError
 from recsys.serving.hints import follow_hints
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 _LOADS_IN_A_ROW = 32
 _REQUESTS_END_S = 1.0
 #: A version is to be served within a second; loading takes about a third of it.
-_CARRY_OVER_S = 0.4
+_CARRY_OVER_S = 0.1
 
 
 @dataclass(frozen=True)

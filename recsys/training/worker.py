@@ -65,6 +65,9 @@ def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int) ->
     _to_parent = to_parent
     to_parent.send(Started(os.getpid()))
     os.nice(_NICENESS)
+    if hasattr(os, "SCHED_IDLE"):
+        # a nice process still takes its turns from the server; one of this class runs when nobody else wants to
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     _load_libraries()

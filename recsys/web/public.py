@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from aiohttp import web
 
-from recsys.artifacts.contents import yield_to_loop
+from recsys.artifacts.turns import yield_to_loop
 from recsys.datasets.ratings import NO_TIMESTAMP
 from recsys.errors import InvalidInputError, Problem, UnknownItemError
 from recsys.models.recommend import History, Scores

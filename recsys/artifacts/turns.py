@@ -1,0 +1,14 @@
+"""How work in a thread takes turns with the event loop, so that a model can be loaded under load."""
+
+import threading
+import time
+
+_WORK_S, _PAUSE_S = 0.001, 0.0005
+_turn = threading.local()
+
+
+def yield_to_loop() -> None:
+    """Let the event loop's thread run after a millisecond of work: give the GIL away, and some of the processor."""
+    if time.perf_counter() - getattr(_turn, "began", 0.0) > _WORK_S:
+        time.sleep(_PAUSE_S)
+        _turn.began = time.perf_counter()
