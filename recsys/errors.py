@@ -50,10 +50,6 @@ class DataError(RecsysError):
     status, code, title = 422, "invalid_data", "The data set cannot be used"
 
 
-class UnknownUserError(RecsysError):
-    status, code, title = 404, "unknown_user", "No such user"
-
-
 class UnknownItemError(RecsysError):
     status, code, title = 404, "unknown_item", "No such item"
 

@@ -34,7 +34,6 @@ from recsys.web.schemas import (
 )
 
 _USERS_AT_ONCE = 25
-_USERS_BETWEEN_PAUSES = 8
 #: An explanation of more (history × list) terms than this leaves the loop; about two milliseconds' worth.
 _TERMS_ON_LOOP = 2000
 #: A search through more titles than this does so too.
@@ -280,6 +279,5 @@ def _answer_batch(model: ServedModel, user_ids: Iterable[str], body: BatchReques
             b'{"user_id":%b,"strategy":"%b","items":[%b]}'
             % (orjson.dumps(user_id), scores.strategy.encode(), scored(model, items, scores.values[items]))
         )
-        if len(results) % _USERS_BETWEEN_PAUSES == 0:
-            yield_to_loop()
+        yield_to_loop()
     return b",".join(results)
