@@ -83,12 +83,16 @@ class Recommender:
 
         K = PERSONALIZED_FROM, β = POPULARITY_WEIGHT. Cost: that of `ItemItem.scores`.
         """
-        known = history.items < self.n_modelled
-        items = history.items[known]
+        items = history.items
+        if self.n_modelled < self.n_items:
+            known = items < self.n_modelled
+            items = items[known]
         k = items.shape[0]
         if self.item_item is None or k == 0:
             return Scores(self.popularity, "popular", _EMPTY.items, _EMPTY.stars)
-        weights = self.weighting.weights(history.stars, ordered=history.ordered)[known]
+        weights = self.weighting.weights(history.stars, ordered=history.ordered)
+        if k < weights.shape[0]:
+            weights = weights[known]
         values = self.item_item.scores(items, weights)
         if values.shape[0] < self.n_items:
             rest = np.full(self.n_items - values.shape[0], -np.inf, np.float32)
@@ -126,14 +130,18 @@ class Recommender:
         """Return the best `n` items: none of `excluded` (indices), only where `allowed` (bool [n_items]). Cost:
         O(n_items).
         """
-        if excluded is None and allowed is None:
-            return top_k(scores.values, n)
+        values = scores.values
+        if allowed is None:
+            if excluded is not None:
+                values = values.copy()
+                values[excluded] = -np.inf
+            return top_k(values, n)
         # only what may be chosen is looked at: a selection among thousands of -inf is slow, for they all tie
-        keep = np.ones(self.n_items, bool) if allowed is None else allowed.copy()
         if excluded is not None:
-            keep[excluded] = False
-        candidates = np.flatnonzero(keep)
-        return candidates[top_k(scores.values[candidates], n)]
+            allowed = allowed.copy()
+            allowed[excluded] = False
+        candidates = allowed.nonzero()[0]
+        return candidates.take(top_k(values.take(candidates), n))
 
     def recommend(self, history: History, n: int) -> NDArray[np.intp]:
         """Return the best `n` items that are not in the history."""

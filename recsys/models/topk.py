@@ -3,8 +3,6 @@
 Must not know what the scores mean.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,15 +19,31 @@ def top_k(scores: Float32, k: int) -> NDArray[np.intp]:
     n = scores.shape[0]
     if k <= 0 or n == 0:
         return np.empty(0, np.intp)
+    # methods, not functions of numpy, whose dispatch would cost a third of this
     if k < n:
         # Everything that ties with the k-th score competes, else which tie wins would be numpy's choice.
-        threshold = np.partition(scores, n - k)[n - k]
-        candidates: NDArray[Any] = np.flatnonzero(scores >= threshold)
+        parted = scores.copy()
+        parted.partition(n - k)
+        candidates = (scores >= parted[n - k]).nonzero()[0]
     else:
         candidates = np.arange(n)
-    found = scores[candidates]
-    order = np.argsort(-found, kind="stable")[:k]
-    chosen = candidates[order]
-    if np.isneginf(found[order[-1]]):
-        chosen = chosen[~np.isneginf(scores[chosen])]
+    found = scores.take(candidates)
+    order = (-found).argsort(kind="stable")[:k]
+    chosen: NDArray[np.intp] = candidates.take(order)
+    if found[order[-1]] == -np.inf:
+        chosen = chosen[scores.take(chosen) > -np.inf]
     return chosen
+
+
+def rank(scores: Float32) -> NDArray[np.intp]:
+    """Return `top_k` of all: the indices of every score above -inf, best first, of equal scores the lower index first.
+
+    Sorts 64-bit keys, in which float32 bits (they order as the numbers do once negative ones are turned round) stand
+    above the index: a stable sort of the floats takes four times as long. Cost: O(n log n).
+    """
+    bits = (scores + np.float32(0)).view(np.int32)  # + 0 makes -0.0 equal to 0.0
+    ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    keys = (~ordered.astype(np.int64) << 32) | np.arange(scores.shape[0])
+    keys.sort()
+    indices = keys & 0xFFFFFFFF
+    return indices[: np.count_nonzero(scores > -np.inf)]

@@ -5,11 +5,8 @@ that, but for the caches, which only the event loop's thread touches.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
 
 import numpy as np
 import orjson
@@ -19,55 +16,23 @@ from recsys.artifacts.servable import Servable
 from recsys.artifacts.turns import yield_to_loop
 from recsys.datasets.ratings import freeze
 from recsys.models.recommend import History, Scores
-from recsys.models.topk import top_k
+from recsys.models.topk import rank, top_k
+from recsys.serving.cache import BoundedCache
 from recsys.serving.search import TitleIndex, fold
 
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, slots=True)
-class KeptAnswer:
-    """A finished answer, and how the next model makes its own (None: it is left to the first who asks)."""
-
-    body: bytes
-    again: "Callable[[ServedModel], bytes] | None" = None
-
-
 Mask = NDArray[np.bool_]
+Years = tuple[int | None, int | None]
+#: Items, best first, intp.
+Ranking = NDArray[np.intp]
+#: Makes the answer to an address by a model, as it would be kept; None for one that is left to the first who asks.
+Remake = Callable[["ServedModel", str], bytes | None]
 
 _CHUNK = 100
 _MAX_MASKS = 256
-_ANSWER_OVERHEAD_BYTES = 600
-
-
-class BoundedCache(Generic[Value]):
-    """Keeps what was used last, up to a number of bytes. Not thread-safe."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[object, tuple[Value, int]] = OrderedDict()
-
-    def get(self, key: object) -> Value | None:
-        found = self._kept.get(key)
-        if found is None:
-            return None
-        self._kept.move_to_end(key)
-        return found[0]
-
-    def latest(self) -> list[tuple[object, tuple[Value, int]]]:
-        """What is kept, the latest used first. Safe from another thread: the copy is one step of the interpreter."""
-        return list(self._kept.items())[::-1]
-
-    def put(self, key: object, value: Value, n_bytes: int) -> None:
-        if n_bytes > self._max_bytes:
-            return
-        if (old := self._kept.pop(key, None)) is not None:
-            self._bytes -= old[1]
-        self._kept[key] = (value, n_bytes)
-        self._bytes += n_bytes
-        while self._bytes > self._max_bytes:
-            self._bytes -= self._kept.popitem(last=False)[1][1]
+#: What a kept answer and its key take beside its bytes.
+_ANSWER_OVERHEAD_BYTES = 300
+#: So many of a user's best are kept in order, for filters to walk through.
+_RANKED = 2048
 
 
 class ServedModel:
@@ -97,7 +62,10 @@ class ServedModel:
         self.titles = TitleIndex(catalogue.titles, pause=pause)
         self._masks: BoundedCache[Mask] = BoundedCache(_MAX_MASKS * max(1, catalogue.n_items))
         self._scores: BoundedCache[Scores] = BoundedCache(score_cache_bytes)
-        self.answers: BoundedCache[KeptAnswer] = BoundedCache(answer_cache_bytes)
+        self._rankings: BoundedCache[Ranking] = BoundedCache(score_cache_bytes // 4)
+        self.popular_scores = self.recommender.scores(History.empty())
+        self.popular: Ranking = freeze(rank(self.recommender.popularity))
+        self.answers: BoundedCache[bytes] = BoundedCache(answer_cache_bytes)
 
     @property
     def n_items(self) -> int:
@@ -113,6 +81,35 @@ class ServedModel:
             own = scores.values is not self.recommender.popularity
             self._scores.put(user, scores, scores.nbytes if own else 64)
         return scores
+
+    def ranking_of_user(self, user: int) -> Ranking:
+        """The best of what a user has not rated, best first, from memory if it was asked for lately."""
+        ranking = self._rankings.get(user)
+        if ranking is None:
+            ranking = self.recommender.select(self.scores_of_user(user), _RANKED, excluded=self.rated_by(user))
+            self._rankings.put(user, freeze(ranking), ranking.nbytes)
+        return ranking
+
+    def holds_all(self, ranking: Ranking) -> bool:
+        """Whether `ranking` was not cut short, so that a walk through it that finds too few has found all there are."""
+        return ranking.size < _RANKED
+
+    def walk(
+        self, ranking: Ranking, n: int, genres: tuple[str, ...], years: Years, excluded_ids: Iterable[str]
+    ) -> Ranking:
+        """Return the first `n` of a ranking that filters let through: what `Recommender.select` would choose, for the
+        price of looking at a list. Cost: O(length of the ranking).
+        """
+        if genres:
+            ranking = ranking.compress(self._of_genres(genres).take(ranking))
+        if years != (None, None):
+            ranking = ranking.compress(self._in_years(years, self.years.take(ranking)))
+        index = self.item_index
+        excluded = {index[item] for item in excluded_ids if item in index}
+        ranking = ranking[: n + len(excluded)]
+        if excluded:
+            ranking = ranking.compress([item not in excluded for item in ranking.tolist()])
+        return ranking[:n]
 
     def rated_by(self, user: int) -> NDArray[np.int32]:
         """The items of a user's history, int32."""
@@ -137,17 +134,38 @@ class ServedModel:
 
     def mask_uncached(self, genres: tuple[str, ...], year_from: int | None, year_to: int | None) -> Mask | None:
         """`mask` for other threads than the loop's: it leaves the cache alone."""
-        if not genres and year_from is None and year_to is None:
-            return None
-        mask = np.ones(self.n_items, bool)
-        if genres:
-            wanted = [self._genres[name] for name in map(fold, genres) if name in self._genres]
-            mask = np.logical_or.reduce(wanted) if wanted else np.zeros(self.n_items, bool)
-        if year_from is not None:
-            mask = mask & (self.years >= max(year_from, 1))
+        years = (year_from, year_to)
+        if years == (None, None):
+            return self._of_genres(genres) if genres else None
+        mask = self._in_years(years, self.years)
+        return mask & self._of_genres(genres) if genres else mask
+
+    def _of_genres(self, genres: tuple[str, ...]) -> Mask:
+        wanted = [self._genres[name] for name in map(fold, genres) if name in self._genres]
+        if len(wanted) == 1:
+            return wanted[0]
+        return np.logical_or.reduce(wanted) if wanted else np.zeros(self.n_items, bool)
+
+    def _in_years(self, years: Years, of: NDArray[np.int16]) -> Mask:
+        year_from, year_to = years
+        mask: Mask = of >= max(year_from or 1, 1)
         if year_to is not None:
-            mask = mask & (self.years <= year_to) & (self.years > 0)
+            mask &= of <= year_to
         return mask
+
+    def select(
+        self,
+        scores: Scores,
+        n: int,
+        seen: NDArray[np.integer] | None,
+        excluded_ids: Iterable[str],
+        allowed: Mask | None,
+    ) -> Ranking:
+        """Return the best `n` items but those in `seen` and of `excluded_ids`, only where `allowed`."""
+        excluded = [ids for ids in (seen, self.indices(excluded_ids)) if ids is not None]
+        return self.recommender.select(
+            scores, n, excluded=np.concatenate(excluded) if excluded else None, allowed=allowed
+        )
 
     def indices(self, item_ids: Iterable[str]) -> NDArray[np.int32] | None:
         """Positions of those ids that the model knows; None when it knows none."""
@@ -190,7 +208,9 @@ class ServedModel:
         contents = self.servable.contents
         return [*vars(self).values(), *vars(contents).values(), *vars(contents.catalogue).values()]
 
-    def carry_over(self, current: "ServedModel", *, seconds: float, pause: Callable[[], None] = yield_to_loop) -> int:
+    def carry_over(
+        self, current: "ServedModel", remake: Remake, *, seconds: float, pause: Callable[[], None] = yield_to_loop
+    ) -> int:
         """Make the answers that were asked of `current` lately, the latest first, for at most `seconds`; returns how
         many.
 
@@ -199,18 +219,18 @@ class ServedModel:
         """
         ends = time.perf_counter() + seconds
         made = []
-        for address, (kept, _) in current.answers.latest():
+        for address in current.answers.latest():
             if time.perf_counter() > ends:
                 break
-            if kept.again is not None:
-                made.append((address, KeptAnswer(kept.again(self), kept.again)))
+            if (answer := remake(self, str(address))) is not None:
+                made.append((address, answer))
             pause()
         for address, answer in reversed(made):
             self.keep_answer(address, answer)
         return len(made)
 
-    def keep_answer(self, address: object, answer: KeptAnswer) -> None:
-        self.answers.put(address, answer, len(answer.body) + _ANSWER_OVERHEAD_BYTES)
+    def keep_answer(self, address: object, answer: bytes) -> None:
+        self.answers.put(address, answer, len(answer) + _ANSWER_OVERHEAD_BYTES)
 
     def warm_up(self) -> None:
         """Touch every path once, so that the first request does not pay for page faults and lazy imports."""

@@ -22,14 +22,14 @@ from recsys.artifacts.version import Version
 from recsys.errors import RecsysError, StoreError, VersionIncompleteError, VersionInvalidError
 from recsys.serving.hints import follow_hints
 from recsys.serving.policy import Decision, Situation, decide
-from recsys.serving.served import ServedModel
+from recsys.serving.served import Remake, ServedModel
 from recsys.serving.slot import Slot
 
 _log = structlog.get_logger(__name__)
 _LOADS_IN_A_ROW = 32
 _REQUESTS_END_S = 1.0
 #: A version is to be served within a second; loading takes about a third of it.
-_CARRY_OVER_S = 0.1
+_CARRY_OVER_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Watcher:
         rescan_s: float,
         setting_pin: Version | None = None,
         build: Callable[..., ServedModel] = ServedModel,
+        remake: Remake = lambda model, address: None,
         on_swap: Callable[[ServedModel], None] = lambda model: None,
         on_quarantine: Callable[[str, str], None] = lambda version, reason: None,
     ) -> None:
@@ -70,6 +71,7 @@ class Watcher:
         self._rescan_s = rescan_s
         self._setting_pin = setting_pin
         self._build = build
+        self._remake = remake
         self._on_swap = on_swap
         self._on_quarantine = on_quarantine
         self._condemned: tuple[ServedModel | None, str] = (None, "")
@@ -251,7 +253,7 @@ class Watcher:
         model = self._build(load_servable(path), fingerprint=fingerprint)
         model.warm_up()
         if current is not None:
-            model.carry_over(current, seconds=_CARRY_OVER_S)
+            model.carry_over(current, self._remake, seconds=_CARRY_OVER_S)
         return model
 
 

@@ -35,6 +35,8 @@ from recsys.web.edge import Edge
 from recsys.web.headers import COMMON_HEADERS, CommonHeaders
 from recsys.web.health import HealthRoutes
 from recsys.web.inputs import BODY_TIMEOUT, parse_query
+from recsys.web.items import ItemRoutes
+from recsys.web.kept import remake
 from recsys.web.openapi import build_openapi
 from recsys.web.pages import pages
 from recsys.web.public import PublicRoutes
@@ -85,6 +87,7 @@ def build_app(settings: Settings) -> web.Application:
             score_cache_bytes=settings.serving.score_cache_mb * _MB,
             answer_cache_bytes=settings.serving.answer_cache_mb * _MB,
         ),
+        remake=remake,
         on_swap=swapped,
         on_quarantine=lambda version, reason: events.publish_from_thread(
             "quarantine", {"version": version, "reason": reason}
@@ -126,7 +129,7 @@ def build_app(settings: Settings) -> web.Application:
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
     app[COMMON_HEADERS], app[EVENTS] = common_headers, events
     app[BODY_TIMEOUT] = settings.server.body_timeout_s
-    table = endpoints(PublicRoutes(slot, workers), health, admin)
+    table = endpoints(PublicRoutes(slot, workers), ItemRoutes(slot, workers), health, admin)
     for endpoint in table:
         edge.add_route(app, endpoint.method, endpoint.path, _guarded(endpoint, auth))
         if endpoint.method == "GET" and not endpoint.streams:
@@ -168,7 +171,7 @@ def _guarded(endpoint: Endpoint, auth: AdminAuth) -> Handler:
         if admin:
             auth.check(request)
         if request.query_string and endpoint.query is NoQuery:
-            parse_query(NoQuery, request)
+            parse_query(NoQuery, request.rel_url)
         return await handler(request)
 
     return guarded

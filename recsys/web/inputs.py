@@ -1,11 +1,13 @@
 """Requests on their way in: query and body become validated models, or a 400 that names the field."""
 
 import asyncio
-from typing import TypeVar, get_origin
+from functools import cache
+from typing import Any, TypeVar, get_origin
 from urllib.parse import unquote
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
+from yarl import URL
 
 from recsys.errors import InvalidInputError, Problem
 from recsys.web.problems import HttpError, from_validation
@@ -15,32 +17,34 @@ Model = TypeVar("Model", bound=BaseModel)
 BODY_TIMEOUT = web.AppKey("body_timeout", float)
 
 
-def parse_query(model: type[Model], request: web.Request) -> Model:
+def parse_query(model: type[Model], url: URL) -> Model:
     """Validate the query string. A parameter given twice is an error unless it takes a list.
 
     Errors: InvalidInputError.
     """
-    _refuse_what_is_no_text(request.rel_url.raw_query_string, "query")
-    query = request.query
-    values: dict[str, object] = {}
-    fields = model.model_fields
-    for name in query:
-        if name in values:
-            continue
-        given = query.getall(name)
-        if name in fields and get_origin(fields[name].annotation) is tuple and name != "exclude":
-            values[name] = given
-        elif len(given) > 1:
-            raise InvalidInputError(
-                f"query.{name}: is given {len(given)} times",
-                problems=(Problem(f"query.{name}", f"is given {len(given)} times"),),
-            )
+    _refuse_what_is_no_text(url.raw_query_string, "query")
+    lists = _lists_of(model)
+    values: dict[str, Any] = {}
+    query = url.query
+    for name, value in query.items():
+        if name in lists:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            problem = Problem(f"query.{name}", f"is given {len(query.getall(name))} times")
+            raise InvalidInputError(f"{problem.where}: {problem.problem}", problems=(problem,))
         else:
-            values[name] = given[0]
+            values[name] = value
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise from_validation(error, "query") from error
+
+
+@cache
+def _lists_of(model: type[BaseModel]) -> frozenset[str]:
+    """The parameters that may be given more than once."""
+    fields = model.model_fields.items()
+    return frozenset(name for name, field in fields if get_origin(field.annotation) is tuple and name != "exclude")
 
 
 async def parse_body(model: type[Model], request: web.Request) -> Model:
@@ -56,8 +60,11 @@ async def parse_body(model: type[Model], request: web.Request) -> Model:
     if request.content_length is not None and request.content_length > limit:
         raise HttpError(413, f"the body has more than {limit} bytes", hint="RECSYS_SERVER__MAX_BODY_BYTES")
     try:
-        async with asyncio.timeout(request.app[BODY_TIMEOUT]):
+        if request.content.is_eof():  # most bodies come with their head
             content = await request.read()
+        else:
+            async with asyncio.timeout(request.app[BODY_TIMEOUT]):
+                content = await request.read()
     except TimeoutError as error:
         raise HttpError(408, f"the body did not arrive within {request.app[BODY_TIMEOUT]:g} s") from error
     except web.HTTPRequestEntityTooLarge as error:
@@ -73,9 +80,13 @@ async def parse_body(model: type[Model], request: web.Request) -> Model:
 
 def id_from_path(request: web.Request, name: str) -> str:
     """Return an id of the path. Errors: InvalidInputError for one that cannot be an id."""
-    value = request.match_info[name]
+    return sound_id(request.match_info[name], request.rel_url, name)
+
+
+def sound_id(value: str, url: URL, name: str) -> str:
+    """Return `value` of the path of `url`. Errors: InvalidInputError for what cannot be an id."""
     if "%" in value:
-        _refuse_what_is_no_text(request.rel_url.raw_path, f"path.{name}")
+        _refuse_what_is_no_text(url.raw_path, f"path.{name}")
     if len(value) > 256:
         problem = Problem(f"path.{name}", "is longer than 256 characters")
         raise InvalidInputError(f"{problem.where}: {problem.problem}", problems=(problem,))

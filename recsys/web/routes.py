@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from recsys.web import schemas, shapes
 from recsys.web.admin import AdminRoutes
 from recsys.web.health import HealthRoutes
+from recsys.web.items import ItemRoutes
 from recsys.web.public import PublicRoutes
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,12 +51,12 @@ _BODY = (400, 408, 413, 415, 503)
 _ADMIN = (400, 401, 403, 429)
 
 
-def endpoints(public: PublicRoutes, health: HealthRoutes, admin: AdminRoutes) -> list[Endpoint]:
+def endpoints(public: PublicRoutes, items: ItemRoutes, health: HealthRoutes, admin: AdminRoutes) -> list[Endpoint]:
     """List every route of the API."""
-    return [*_public(public), *_health(health), *_admin(admin)]
+    return [*_public(public, items), *_health(health), *_admin(admin)]
 
 
-def _public(public: PublicRoutes) -> list[Endpoint]:
+def _public(public: PublicRoutes, items: ItemRoutes) -> list[Endpoint]:
     return [
         Endpoint(
             "GET", "/api/v1/users/{user_id}/recommendations", public.recommend_for_user, "recommendations",
@@ -70,23 +71,23 @@ def _public(public: PublicRoutes) -> list[Endpoint]:
             body=schemas.BatchRequest, answers={200: shapes.BatchAnswer}, refusals=_BODY,
         ),
         Endpoint(
-            "GET", "/api/v1/items", public.search, "items",
+            "GET", "/api/v1/items", items.search, "items",
             query=schemas.SearchQuery, answers={200: shapes.ItemList}, refusals=(400, 503),
         ),
         Endpoint(
-            "GET", "/api/v1/items/popular", public.popular, "items",
+            "GET", "/api/v1/items/popular", items.popular, "items",
             query=schemas.PopularQuery, answers={200: shapes.ScoredItemList}, refusals=(400, 503),
         ),
         Endpoint(
-            "GET", "/api/v1/items/{item_id}", public.item, "items",
+            "GET", "/api/v1/items/{item_id}", items.item, "items",
             answers={200: shapes.ItemDetail}, refusals=(400, 404, 503),
         ),
         Endpoint(
-            "GET", "/api/v1/items/{item_id}/similar", public.similar, "items",
+            "GET", "/api/v1/items/{item_id}/similar", items.similar, "items",
             query=schemas.SimilarQuery, answers={200: shapes.ScoredItemList}, refusals=(400, 404, 503),
         ),
         Endpoint(
-            "GET", "/api/v1/genres", public.genres, "items",
+            "GET", "/api/v1/genres", items.genres, "items",
             answers={200: shapes.GenreList}, refusals=(400, 503),
         ),
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recsys.models.topk import top_k
+from recsys.models.topk import rank, top_k
 
 _scores = arrays(np.float32, st.integers(0, 60), elements=st.sampled_from([-np.inf, -1.0, 0.0, 0.25, 0.5, 3.0]))
 
@@ -19,3 +19,8 @@ def test_agrees_with_a_full_stable_sort(scores: np.ndarray, k: int) -> None:
 @given(_scores, st.integers(0, 30), st.integers(0, 30))
 def test_a_shorter_list_begins_the_longer_one(scores: np.ndarray, k: int, more: int) -> None:
     assert top_k(scores, k + more).tolist()[:k] == top_k(scores, k).tolist()
+
+
+@given(_scores)
+def test_a_rank_is_the_longest_top_k(scores: np.ndarray) -> None:
+    np.testing.assert_array_equal(top_k(scores, scores.size), rank(scores))

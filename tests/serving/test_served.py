@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from recsys.artifacts.contents import Contents
 from recsys.artifacts.servable import Servable
 from recsys.datasets.ratings import Catalogue
-from recsys.serving.served import BoundedCache, ServedModel
+from recsys.serving.cache import BoundedCache
+from recsys.serving.served import ServedModel
 
 
 def no_pause() -> None: ...
@@ -193,6 +194,27 @@ def test_a_users_scores_are_kept_and_the_same(model: ServedModel, served_servabl
 
     assert model.scores_of_user(3) is first
     np.testing.assert_array_equal(served_servable.recommender.scores(served_servable.history(3)).values, first.values)
+
+
+@settings(deadline=None)
+@given(filters, st.integers(0, 50), st.integers(1, 60), st.lists(st.integers(-1, 400), max_size=80))
+def test_a_walk_through_a_ranking_chooses_what_a_selection_does(
+    model: ServedModel, asked: tuple[Any, Any, Any], user: int, n: int, excluded: list[int]
+) -> None:
+    genres, year_from, year_to = asked
+    ids = [model.item_ids[item] if item >= 0 else "no such item" for item in excluded]
+    scores, seen = model.scores_of_user(user), model.rated_by(user)
+
+    expected = model.select(scores, n, seen, ids, model.mask(genres, year_from, year_to))
+
+    assert expected.tolist() == model.walk(model.ranking_of_user(user), n, genres, (year_from, year_to), ids).tolist()
+
+
+def test_a_ranking_that_was_cut_short_says_so(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model.holds_all(model.ranking_of_user(1))
+    monkeypatch.setattr("recsys.serving.served._RANKED", 30)
+
+    assert not model.holds_all(model.ranking_of_user(2))
 
 
 def test_unknown_ids_are_no_indices(model: ServedModel) -> None:

@@ -1,0 +1,101 @@
+"""The routes of the catalogue: one item, what is like it, what is popular, search.
+
+Answers are kept on the model by the exact address that was asked, which was validated when it was asked first.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import orjson
+from aiohttp import web
+
+from recsys.errors import UnknownItemError
+from recsys.serving.served import ServedModel
+from recsys.serving.slot import Slot
+from recsys.web.answers import json_response, listed, model_response
+from recsys.web.inputs import id_from_path, parse_query
+from recsys.web.kept import popular_answer, similar_answer
+from recsys.web.schemas import PopularQuery, SearchQuery, SimilarQuery
+
+#: A search through more titles than this leaves the loop.
+_TITLES_ON_LOOP = 4000
+
+
+class ItemRoutes:
+    """Handlers over one slot. `workers` runs what would hold the loop up."""
+
+    def __init__(self, slot: Slot, workers: ThreadPoolExecutor) -> None:
+        self._slot = slot
+        self._workers = workers
+
+    async def item(self, request: web.Request) -> web.Response:
+        """Say what is known of an item."""
+        model = self._slot.take()
+        item = _item_of(model, request)
+        contents = model.servable.contents
+        catalogue = contents.catalogue
+        links = orjson.dumps({"imdb_id": catalogue.imdb_ids[item], "tmdb_id": catalogue.tmdb_ids[item]})[1:-1]
+        content = b'{%b,%b,"n_ratings":%d,"liked_share":%.6f}' % (
+            model.fragments[item],
+            links,
+            contents.rating_counts[item],
+            contents.popularity[item],
+        )
+        return model_response(content, model.version)
+
+    async def similar(self, request: web.Request) -> web.Response:
+        """List the items most like one."""
+        model = self._slot.take()
+        item = _item_of(model, request)
+        answer = model.answers.get(request.raw_path)
+        if answer is None:
+            answer = similar_answer(model, item, parse_query(SimilarQuery, request.rel_url).n)
+            model.keep_answer(request.raw_path, answer)
+        return model_response(answer, model.version)
+
+    async def popular(self, request: web.Request) -> web.Response:
+        """List what most users liked; the score is the share of all users who did."""
+        model = self._slot.take()
+        answer = model.answers.get(request.raw_path)
+        if answer is None:
+            answer = popular_answer(model, parse_query(PopularQuery, request.rel_url))
+            model.keep_answer(request.raw_path, answer)
+        return model_response(answer, model.version)
+
+    async def search(self, request: web.Request) -> web.Response:
+        """Find items by the words of their titles, the most fitting and most rated first."""
+        model = self._slot.take()
+        answer = model.answers.get(request.raw_path)
+        if answer is None:
+            query = parse_query(SearchQuery, request.rel_url)
+            found = await self._find(model, query.query)
+            mask = model.mask(query.genre, None, None)
+            if mask is not None:
+                found = found[mask[found]]
+            answer = listed(model, found[query.offset : query.offset + query.limit], found.size)
+            model.keep_answer(request.raw_path, answer)
+        return model_response(answer, model.version)
+
+    async def _find(self, model: ServedModel, query: str) -> np.ndarray:
+        if not query.strip():
+            return np.arange(model.n_items)
+        if model.n_items <= _TITLES_ON_LOOP:
+            return model.titles.find(query)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, model.titles.find, query)
+
+    async def genres(self, request: web.Request) -> web.Response:
+        """List the genres that items have."""
+        model = self._slot.take()
+        names = model.genre_names
+        response = json_response({"items": list(names), "total": len(names)})
+        response.headers["X-Model-Version"] = model.version
+        return response
+
+
+def _item_of(model: ServedModel, request: web.Request) -> int:
+    item_id = id_from_path(request, "item_id")
+    index = model.item_index.get(item_id)
+    if index is None:
+        raise UnknownItemError(f"there is no item {item_id!r}", hint="GET /api/v1/items?query= finds items by title")
+    return index
