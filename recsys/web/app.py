@@ -51,7 +51,7 @@ TELEMETRY = web.AppKey("telemetry", Telemetry)
 HEALTH = web.AppKey("health", HealthRoutes)
 EVENTS = web.AppKey("events", EventHub)
 
-_WORKERS = 2
+_WORKERS = 1
 _MB = 2**20
 _log = structlog.get_logger(__name__)
 _Context = Callable[[web.Application], AsyncIterator[None]]

@@ -39,7 +39,8 @@ class _Side:
     @property
     def cpu_us(self) -> float:
         """Processor time for a request: unlike the rate, other work on the machine changes it little."""
-        return median(cpu_s / outcome.answered for cpu_s, outcome in zip(self.cpu_s, self.outcomes, strict=True)) * 1e6
+        rounds = zip(self.cpu_s, self.outcomes, strict=True)
+        return median(cpu_s / outcome.answered for cpu_s, outcome in rounds if outcome.answered) * 1e6
 
     @property
     def cpu_share(self) -> float:
