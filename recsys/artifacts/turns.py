@@ -3,12 +3,12 @@
 import threading
 import time
 
-_WORK_S, _PAUSE_S = 0.001, 0.0005
+_WORK_S, _PAUSE_S = 0.0005, 0.001
 _turn = threading.local()
 
 
 def yield_to_loop() -> None:
-    """Let the event loop's thread run after a millisecond of work: give the GIL away, and some of the processor."""
+    """Let the event loop's thread run after half a millisecond of work: give the GIL away, and most of the processor."""
     if time.perf_counter() - getattr(_turn, "began", 0.0) > _WORK_S:
         time.sleep(_PAUSE_S)
         _turn.began = time.perf_counter()
