@@ -120,3 +120,31 @@ class NothingToRollBackError(RecsysError):
 
 class PinnedBySettingError(RecsysError):
     status, code, title = 409, "pinned_by_setting", "The pin comes from a setting"
+
+
+class EventConflictError(RecsysError):
+    """An `event_id` that came in before, with another rating."""
+
+    status, code, title = 409, "event_id_taken", "That event id was used for another rating"
+
+
+class FeedbackUnavailableError(RecsysError):
+    """Feedback cannot be read or written now (a full disk, no permission, a lock); what was acknowledged is safe."""
+
+    status, code, title = 503, "feedback_unavailable", "Ratings cannot be kept now"
+
+
+class FeedbackFullError(RecsysError):
+    """More is waiting to be written than may wait."""
+
+    status, code, title = 503, "too_many_ratings", "Too many ratings are waiting to be written"
+
+
+class FeedbackCorruptError(FeedbackUnavailableError):
+    """A feedback database that cannot be trusted; stops the start, and is left as it is."""
+
+    code, title = "feedback_corrupt", "The feedback database is damaged"
+
+
+class UnknownRatingError(RecsysError):
+    status, code, title = 404, "unknown_rating", "No such rating"

@@ -134,6 +134,17 @@ class ServingSettings(Section):
     watch_max_slow: float = Field(0.10, gt=0, le=1, description="share of its answers that may be slow")
 
 
+class FeedbackSettings(Section):
+    enabled: bool = Field(True, description="take ratings in over HTTP")
+    max_waiting: int = Field(10_000, ge=1, description="ratings that may wait to be written; beyond that, 503")
+    wait_s: float = Field(5.0, gt=0, le=60, description="a rating that is not on disk within this time is refused")
+    recommendation_ids: bool = Field(False, description="give answers an id that POST /api/v1/events can refer to")
+
+
+class ApiSettings(Section):
+    keys_file: Path | None = Field(None, description="file of keys, one a line, that writing ratings then needs")
+
+
 class CorsSettings(Section):
     origins: tuple[str, ...] = Field((), description='JSON list of origins that browsers may call from, or ["*"]')
 
@@ -168,6 +179,8 @@ class Settings(Section):
     retraining: RetrainingSettings = RetrainingSettings()
     serving: ServingSettings = ServingSettings()
     admin: AdminSettings = AdminSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    api: ApiSettings = ApiSettings()
     cors: CorsSettings = CorsSettings()
     log: LogSettings = LogSettings()
 

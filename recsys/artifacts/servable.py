@@ -25,6 +25,7 @@ from recsys.artifacts.manifest import (
     parse_manifest,
 )
 from recsys.artifacts.turns import yield_to_loop
+from recsys.datasets.events import UserRatings
 from recsys.errors import VersionIncompleteError, VersionInvalidError
 from recsys.models.recommend import History, Recommender
 
@@ -51,11 +52,21 @@ class Servable:
         return self.manifest.created_at
 
     def history(self, user: int) -> History:
-        """The ratings of one user, oldest first, as the files had them."""
-        contents = self.contents
-        rows = slice(int(contents.history_indptr[user]), int(contents.history_indptr[user + 1]))
+        """What one user rated, oldest first, as it is weighed."""
+        contents, rows = self.contents, self._rows(user)
         stars = contents.scale.stars(contents.history_values[rows])
         return History(contents.history_items[rows], stars, contents.description.has_timestamps)
+
+    def ratings(self, user: int) -> UserRatings:
+        """What one user rated, oldest first, as it was given."""
+        contents, rows = self.contents, self._rows(user)
+        return UserRatings(
+            contents.history_items[rows], contents.history_values[rows], contents.history_timestamps[rows]
+        )
+
+    def _rows(self, user: int) -> slice:
+        indptr = self.contents.history_indptr
+        return slice(int(indptr[user]), int(indptr[user + 1]))
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -8,7 +8,7 @@ _turn = threading.local()
 
 
 def yield_to_loop() -> None:
-    """Let the event loop's thread run after half a millisecond of work: give the GIL away, and most of the processor."""
+    """Let the event loop's thread run after some work: give the GIL away, and most of the processor."""
     if time.perf_counter() - getattr(_turn, "began", 0.0) > _WORK_S:
         time.sleep(_PAUSE_S)
         _turn.began = time.perf_counter()

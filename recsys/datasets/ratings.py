@@ -6,7 +6,7 @@ Must not read files, and must not import pandas or scipy: the serving process im
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -157,6 +157,8 @@ class Dataset:
     timestamps: Int64
     source: str = "memory"
     report: ReadReport = field(default_factory=ReadReport)
+    #: The scale of the files that a part, or a merge, was made of; found in `values` if it is not given.
+    given_scale: RatingScale | None = None
 
     def __post_init__(self) -> None:
         n = self.users.size
@@ -180,7 +182,7 @@ class Dataset:
 
     @cached_property
     def scale(self) -> RatingScale:
-        return RatingScale.of(self.values)
+        return self.given_scale or RatingScale.of(self.values)
 
     @cached_property
     def has_timestamps(self) -> bool:
@@ -208,13 +210,10 @@ class Dataset:
 
     def where(self, rows: NDArray[Any]) -> "Dataset":
         """The same users and catalogue with a part of the ratings: `rows` is a mask or row numbers."""
-        return Dataset(
-            self.user_ids,
-            self.catalogue,
-            self.users[rows],
-            self.items[rows],
-            self.values[rows],
-            self.timestamps[rows],
-            self.source,
-            self.report,
+        return replace(
+            self,
+            users=self.users[rows],
+            items=self.items[rows],
+            values=self.values[rows],
+            timestamps=self.timestamps[rows],
         )

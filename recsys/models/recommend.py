@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.datasets.ratings import Float32, Int32, freeze
+from recsys.models.content import ContentNeighbours
 from recsys.models.item_item import ItemItem
 from recsys.models.topk import top_k
 from recsys.models.weighting import Weighting
@@ -63,12 +64,15 @@ class Recommender:
 
     `popularity` float32 [n_items] is the share of users who liked each item. `item_item` covers the first `n_modelled`
     items (None: too little data, only popularity answers); the others can be searched for and rated, but carry no
-    signal and are recommended to nobody who has a history.
+    signal. They are recommended to somebody who has a history only through `content`, which scores new films by the
+    films most like them. `withdrawn` intp are items that nobody is recommended (in `popularity` they have -inf).
     """
 
     popularity: Float32
     item_item: ItemItem | None
     weighting: Weighting = Weighting()
+    content: ContentNeighbours | None = None
+    withdrawn: NDArray[np.intp] | None = None
 
     @property
     def n_items(self) -> int:
@@ -81,7 +85,8 @@ class Recommender:
     def scores(self, history: History) -> Scores:
         """Score every item: s = w·B for at least K known items, w·B + β·popularity for fewer, popularity for none.
 
-        K = PERSONALIZED_FROM, β = POPULARITY_WEIGHT. Cost: that of `ItemItem.scores`.
+        K = PERSONALIZED_FROM, β = POPULARITY_WEIGHT; B with the columns that `content` gives to new films. Cost: that
+        of `ItemItem.scores`, and of `ContentNeighbours.add_to` when there are new films.
         """
         items = history.items
         if self.n_modelled < self.n_items:
@@ -97,6 +102,10 @@ class Recommender:
         if values.shape[0] < self.n_items:
             rest = np.full(self.n_items - values.shape[0], -np.inf, np.float32)
             values = np.concatenate([values, rest])
+        if self.content is not None:
+            self.content.add_to(values)
+        if self.withdrawn is not None:
+            values[self.withdrawn] = -np.inf
         if k >= PERSONALIZED_FROM:
             return Scores(values, "personalized", items, weights)
         blended = values + np.float32(POPULARITY_WEIGHT) * self.popularity
@@ -110,7 +119,11 @@ class Recommender:
         """
         if self.item_item is None or scores.known_items.size == 0:
             return [[] for _ in targets]
-        terms = self.item_item.contributions(scores.known_items, scores.weights, targets.astype(np.int32))
+        asked = (scores.known_items, scores.weights, targets.astype(np.int32))
+        if self.content is None:
+            terms = self.item_item.contributions(*asked)
+        else:
+            terms = self.content.contributions(self.item_item, *asked)
         order = np.argsort(-terms, axis=0, kind="stable")
         sorted_items = scores.known_items[order]
         sorted_terms = np.take_along_axis(terms, order, axis=0)

@@ -6,6 +6,7 @@ that, but for the caches, which only the event loop's thread touches.
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,18 +15,20 @@ from numpy.typing import NDArray
 
 from recsys.artifacts.servable import Servable
 from recsys.artifacts.turns import yield_to_loop
-from recsys.datasets.ratings import freeze
+from recsys.datasets.ratings import Int32, freeze
 from recsys.models.recommend import History, Scores
 from recsys.models.topk import rank, top_k
+from recsys.serving.amended import NO_AMENDMENTS, Amendments, amended
 from recsys.serving.cache import BoundedCache
 from recsys.serving.search import TitleIndex, fold
 
 Mask = NDArray[np.bool_]
 Years = tuple[int | None, int | None]
-#: Items, best first, intp.
-Ranking = NDArray[np.intp]
-#: Makes the answer to an address by a model, as it would be kept; None for one that is left to the first who asks.
-Remake = Callable[["ServedModel", str], bytes | None]
+#: Items, best first.
+Ranking = NDArray[np.integer]
+#: Makes an answer again by another model, from the key it was kept by: the key and the answer, or None for one that is
+#: left to the first who asks.
+Remake = Callable[["ServedModel", object], tuple[object, bytes] | None]
 
 _CHUNK = 100
 _MAX_MASKS = 256
@@ -33,25 +36,50 @@ _MAX_MASKS = 256
 _ANSWER_OVERHEAD_BYTES = 300
 #: So many of a user's best are kept in order, for filters to walk through.
 _RANKED = 2048
+_VIEWER_OVERHEAD_BYTES = 500
+
+
+@dataclass(slots=True)
+class Viewer:
+    """What an answer rests on: scores for a history, the items in it (`seen`), and, once a filter asked, the ranking.
+
+    `stamp` says which history it was (`Viewers.stamp`).
+    """
+
+    stamp: int
+    scores: Scores
+    seen: Int32
+    ranking: Ranking | None = None
+
+    @property
+    def nbytes(self) -> int:
+        own = self.scores.nbytes if self.scores.strategy != "popular" else 0
+        return own + self.seen.nbytes + 4 * min(self.scores.values.size, _RANKED) + _VIEWER_OVERHEAD_BYTES
 
 
 class ServedModel:
-    """One version, ready to answer."""
+    """One version, ready to answer. `store_id` names the feedback store whose cutoff counts (`cutoff`: a sequence)."""
 
     def __init__(
         self,
         servable: Servable,
         *,
         fingerprint: str = "",
+        store_id: str = "",
+        amendments: Amendments = NO_AMENDMENTS,
         score_cache_bytes: int = 32 * 2**20,
         answer_cache_bytes: int = 16 * 2**20,
         pause: Callable[[], None] = yield_to_loop,
     ) -> None:
+        #: The version as it is on disk, and up to where it was amended.
+        self.base, self.amended_to = servable, amendments.sequence
+        servable = amended(servable, amendments, pause=pause)
         catalogue = servable.contents.catalogue
         self.servable = servable
         self.version = servable.version
         self.fingerprint = fingerprint
         self.loaded_at = datetime.now(UTC)
+        self.cutoff = _cutoff(servable, store_id)
         self.recommender = servable.recommender
         self.item_ids = catalogue.item_ids
         self.item_index = servable.item_index
@@ -61,8 +89,9 @@ class ServedModel:
         self.genre_names, self._genres = _genre_masks(catalogue.genres, pause)
         self.titles = TitleIndex(catalogue.titles, pause=pause)
         self._masks: BoundedCache[Mask] = BoundedCache(_MAX_MASKS * max(1, catalogue.n_items))
-        self._scores: BoundedCache[Scores] = BoundedCache(score_cache_bytes)
-        self._rankings: BoundedCache[Ranking] = BoundedCache(score_cache_bytes // 4)
+        self.viewers: BoundedCache[Viewer] = BoundedCache(score_cache_bytes)
+        #: Where the overlay's items are in this model; whoever asks keeps it up to date.
+        self.overlay_places = freeze(np.empty(0, np.int32))
         self.popular_scores = self.recommender.scores(History.empty())
         self.popular: Ranking = freeze(rank(self.recommender.popularity))
         self.answers: BoundedCache[bytes] = BoundedCache(answer_cache_bytes)
@@ -71,24 +100,14 @@ class ServedModel:
     def n_items(self) -> int:
         return len(self.item_ids)
 
-    def scores_of_user(self, user: int) -> Scores:
-        """Score every item for a user of the model, from memory if they were asked for lately: filters, exclusions and
-        another `n` then cost only the selection.
+    def ranking_of(self, viewer: Viewer) -> Ranking:
+        """The best of what a viewer has not rated, best first: filters, exclusions and another `n` then cost only a
+        walk.
         """
-        scores = self._scores.get(user)
-        if scores is None:
-            scores = self.recommender.scores(self.servable.history(user))
-            own = scores.values is not self.recommender.popularity
-            self._scores.put(user, scores, scores.nbytes if own else 64)
-        return scores
-
-    def ranking_of_user(self, user: int) -> Ranking:
-        """The best of what a user has not rated, best first, from memory if it was asked for lately."""
-        ranking = self._rankings.get(user)
-        if ranking is None:
-            ranking = self.recommender.select(self.scores_of_user(user), _RANKED, excluded=self.rated_by(user))
-            self._rankings.put(user, freeze(ranking), ranking.nbytes)
-        return ranking
+        if viewer.ranking is None:
+            ranking = self.recommender.select(viewer.scores, _RANKED, excluded=viewer.seen)
+            viewer.ranking = freeze(ranking.astype(np.int32))
+        return viewer.ranking
 
     def holds_all(self, ranking: Ranking) -> bool:
         """Whether `ranking` was not cut short, so that a walk through it that finds too few has found all there are."""
@@ -110,12 +129,6 @@ class ServedModel:
         if excluded:
             ranking = ranking.compress([item not in excluded for item in ranking.tolist()])
         return ranking[:n]
-
-    def rated_by(self, user: int) -> NDArray[np.int32]:
-        """The items of a user's history, int32."""
-        contents = self.servable.contents
-        start, end = contents.history_indptr[user], contents.history_indptr[user + 1]
-        return contents.history_items[start:end]
 
     def mask(self, genres: tuple[str, ...], year_from: int | None, year_to: int | None) -> Mask | None:
         """Where items are of any of `genres` and of these years, bool [n_items]; None when nothing is asked for.
@@ -187,6 +200,8 @@ class ServedModel:
         if not np.any(likeness > 0):
             likeness = self._genre_likeness(item)
         likeness[item] = -np.inf
+        if self.recommender.withdrawn is not None:
+            likeness[self.recommender.withdrawn] = -np.inf
         if allowed is not None:
             likeness[~allowed] = -np.inf
         chosen = top_k(likeness, n)
@@ -202,6 +217,13 @@ class ServedModel:
         either = masks.sum(axis=0, dtype=np.float32) + mine.sum() - common
         likeness: NDArray[np.float32] = np.where(common > 0, common / np.maximum(either, 1), -np.inf)
         return likeness.astype(np.float32)
+
+    def find(self, query: str) -> NDArray[np.intp]:
+        """The items whose titles hold every word of `query`, the most fitting first; all if there is none."""
+        found = self.titles.find(query) if query.strip() else np.arange(self.n_items)
+        if self.recommender.withdrawn is not None:
+            found = found[~np.isin(found, self.recommender.withdrawn)]
+        return found
 
     def pieces(self) -> list[object]:
         """Everything large that hangs on this model, so that it can be let go piece by piece."""
@@ -222,8 +244,8 @@ class ServedModel:
         for address in current.answers.latest():
             if time.perf_counter() > ends:
                 break
-            if (answer := remake(self, str(address))) is not None:
-                made.append((address, answer))
+            if (kept := remake(self, address)) is not None:
+                made.append(kept)
             pause()
         for address, answer in reversed(made):
             self.keep_answer(address, answer)
@@ -235,11 +257,16 @@ class ServedModel:
     def warm_up(self) -> None:
         """Touch every path once, so that the first request does not pay for page faults and lazy imports."""
         for user in range(min(3, len(self.user_index))):
-            scores = self.recommender.scores(self.servable.history(user))
-            self.recommender.select(scores, 10, excluded=self.rated_by(user))
+            self.recommender.recommend(self.servable.history(user), 10)
         self.recommender.recommend(History.empty(), 10)
         if self.n_items:
             self.similar(0, 10)
+
+
+def _cutoff(servable: Servable, store_id: str) -> int:
+    """The sequence up to which feedback was learned; 0 for that of another store, so that nothing of ours is lost."""
+    cutoff = servable.manifest.data.feedback_cutoff
+    return cutoff.sequence if cutoff is not None and cutoff.store_id == store_id else 0
 
 
 def _fragments(servable: Servable, pause: Callable[[], None]) -> list[bytes]:

@@ -27,3 +27,7 @@ class Slot:
         if self.current is not None:
             self.previous = self.current.version
         self.current = model
+
+    def amend(self, model: ServedModel) -> None:
+        """Take the same version with other words on its items."""
+        self.current = model

@@ -60,7 +60,8 @@ class Watcher:
         rescan_s: float,
         setting_pin: Version | None = None,
         build: Callable[..., ServedModel] = ServedModel,
-        remake: Remake = lambda model, address: None,
+        remake: Remake = lambda model, key: None,
+        outdated: Callable[[ServedModel], bool] = lambda model: False,
         on_swap: Callable[[ServedModel], None] = lambda model: None,
         on_quarantine: Callable[[str, str], None] = lambda version, reason: None,
     ) -> None:
@@ -72,6 +73,7 @@ class Watcher:
         self._setting_pin = setting_pin
         self._build = build
         self._remake = remake
+        self._outdated = outdated
         self._on_swap = on_swap
         self._on_quarantine = on_quarantine
         self._condemned: tuple[ServedModel | None, str] = (None, "")
@@ -124,8 +126,11 @@ class Watcher:
             _log.exception("a rescan failed; what is served stays")
 
     async def rescan(self) -> None:
-        """Look, decide, and swap if something else should be served; again while what should be turns out bad."""
+        """Look, decide, and swap if something else should be served; again while what should be turns out bad. First
+        of all, amend what is served if something was said of its items.
+        """
         async with self._one_at_a_time:
+            await self._amend()
             for _ in range(_LOADS_IN_A_ROW):
                 situation, seen = await asyncio.to_thread(self._look)
                 decision = decide(situation)
@@ -211,6 +216,15 @@ class Watcher:
             self._unwritten.discard(str(version))
         except StoreError as error:
             _log.warning("the mark is kept in memory only", reason=str(error))
+
+    async def _amend(self) -> None:
+        current = self._slot.current
+        if current is None or not self._outdated(current):
+            return
+        model = await asyncio.to_thread(self._build, current.base, fingerprint=current.fingerprint)
+        model.loaded_at = current.loaded_at
+        self._slot.amend(model)
+        self._dismantle(current)
 
     async def _load(self, entry: Entry, current: ServedModel | None) -> bool:
         """Load, verify and build a version in a thread, then swap by one assignment. True: the slot is right now."""

@@ -6,7 +6,7 @@ business.
 
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib.metadata import version as library_version
 
@@ -22,6 +22,7 @@ from recsys.artifacts.version import Version
 from recsys.datasets.ratings import Dataset, ReadReport, freeze
 from recsys.errors import DataError, VersionTakenError
 from recsys.training.evaluation import Evaluation, Progress, evaluate_temporal, no_progress
+from recsys.training.feedback import Learned, with_feedback
 from recsys.training.fit import Fitted, fit
 from recsys.training.gate import Comparison, Standing, judge
 from recsys.training.hyperparameters import Hyperparameters
@@ -66,7 +67,8 @@ def train(
         end = starts[starts.index(start) + 1] if start != starts[-1] else 1.0
         progress(stage, start + (end - start) * share)
 
-    dataset = read_source(plan, progress=lambda share: report("read", share))
+    learned = with_feedback(read_source(plan, progress=lambda share: report("read", share)), plan.state)
+    dataset = learned.dataset
     refuse_beyond(plan.memory_limit_mb, _estimate(dataset, plan))
     evaluation = _evaluate(dataset, plan.parameters, report)
     report("refit", 0.0)
@@ -80,7 +82,7 @@ def train(
 
     def describe(version: Version, files: tuple[FileRecord, ...]) -> Manifest:
         parent = incumbent.version if incumbent else None
-        return _describe(plan, dataset, contents, evaluation, gate, golden, files, version, now(), parent)
+        return _describe(plan, learned, contents, evaluation, gate, golden, files, version, now(), parent)
 
     with store.stage() as staged:
         for name, content in encode(contents):
@@ -111,16 +113,7 @@ def arrange(dataset: Dataset) -> Dataset:
     order = np.argsort(-counts, kind="stable")
     position = np.empty(dataset.n_items, np.int32)
     position[order] = np.arange(dataset.n_items, dtype=np.int32)
-    return Dataset(
-        dataset.user_ids,
-        dataset.catalogue.take(order),
-        dataset.users,
-        position[dataset.items],
-        dataset.values,
-        dataset.timestamps,
-        dataset.source,
-        dataset.report,
-    )
+    return replace(dataset, catalogue=dataset.catalogue.take(order), items=position[dataset.items])
 
 
 def assemble(dataset: Dataset, fitted: Fitted) -> Contents:
@@ -217,7 +210,7 @@ def _rating_shares(dataset: Dataset) -> dict[str, float]:
 
 def _describe(
     plan: TrainingPlan,
-    dataset: Dataset,
+    learned: Learned,
     contents: Contents,
     evaluation: Evaluation | None,
     gate: Gate,
@@ -227,6 +220,7 @@ def _describe(
     moment: datetime,
     parent: str | None,
 ) -> Manifest:
+    dataset = learned.dataset
     libraries = {"python": platform.python_version(), "recsys": __version__}
     libraries |= {name: library_version(name) for name in _LIBRARIES}
     return Manifest(
@@ -244,6 +238,7 @@ def _describe(
             users=dataset.n_users,
             items=dataset.n_items,
             rating_shares=_rating_shares(dataset),
+            feedback_cutoff=learned.cutoff,
         ),
         metrics=evaluation.as_dict() if evaluation else {},
         gate=gate,

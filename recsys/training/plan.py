@@ -14,11 +14,14 @@ from recsys.training.hyperparameters import Hyperparameters
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a run is asked to do. `version` None takes the next free name; `data` None is the sample."""
+    """What a run is asked to do. `version` None takes the next free name; `data` None is the sample; `state` is where
+    feedback is, None to learn from the files alone.
+    """
 
     models: Path
     sample: Path
     data: Path | None = None
+    state: Path | None = None
     version: Version | None = None
     parameters: Hyperparameters = Hyperparameters()
     limits: Limits = Limits()
@@ -38,6 +41,7 @@ def plan_from(settings: Settings, *, version: Version | None = None) -> Training
         models=settings.paths.models,
         sample=settings.paths.sample,
         data=settings.data.path,
+        state=settings.paths.state if settings.feedback.enabled else None,
         version=version,
         parameters=Hyperparameters(
             ridge=training.ridge,

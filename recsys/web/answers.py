@@ -68,6 +68,19 @@ def contributions(model: ServedModel, terms: Sequence[tuple[int, float]]) -> byt
     )
 
 
+def item_answer(model: ServedModel, item: int) -> bytes:
+    """Make all that is known of one item."""
+    contents = model.servable.contents
+    catalogue = contents.catalogue
+    links = orjson.dumps({"imdb_id": catalogue.imdb_ids[item], "tmdb_id": catalogue.tmdb_ids[item]})[1:-1]
+    return b'{%b,%b,"n_ratings":%d,"liked_share":%.6f}' % (
+        model.fragments[item],
+        links,
+        contents.rating_counts[item],
+        contents.popularity[item],
+    )
+
+
 def listed(model: ServedModel, items: NDArray[np.integer], total: int) -> bytes:
     """Make `{"items": […], "total": …}` of items without scores."""
     fragments = model.fragments

@@ -8,40 +8,46 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import structlog
 from aiohttp import web
 
 from recsys.artifacts.files import remove_temporaries
 from recsys.artifacts.marks import Marks
+from recsys.artifacts.servable import Servable
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
+from recsys.feedback.live import LiveFeedback
 from recsys.jobs.events import EventHub
 from recsys.jobs.ledger import Job, Ledger
 from recsys.jobs.retention import Retention
 from recsys.jobs.retrain import Retrainer, RunLimits
 from recsys.jobs.schedule import Schedule
+from recsys.serving.amended import Amendments
 from recsys.serving.control import Control
 from recsys.serving.guard import GuardLimits, SwapGuard
 from recsys.serving.served import ServedModel
 from recsys.serving.slot import Slot
+from recsys.serving.viewers import Viewers
 from recsys.serving.watcher import Watcher
 from recsys.settings import Settings
 from recsys.training.plan import TrainingPlan, plan_from
 from recsys.web.admin import AdminRoutes
-from recsys.web.auth import AdminAuth, read_token, token_place
+from recsys.web.auth import AdminAuth, ApiKeys, read_keys, read_token, token_place
+from recsys.web.catalogue import CatalogueRoutes
 from recsys.web.edge import Edge
 from recsys.web.headers import COMMON_HEADERS, CommonHeaders
 from recsys.web.health import HealthRoutes
 from recsys.web.inputs import BODY_TIMEOUT, parse_query
 from recsys.web.items import ItemRoutes
-from recsys.web.kept import remake
+from recsys.web.kept import remaking
 from recsys.web.openapi import build_openapi
 from recsys.web.pages import pages
 from recsys.web.public import PublicRoutes
+from recsys.web.ratings import RatingRoutes
 from recsys.web.routes import Endpoint, Handler, endpoints
 from recsys.web.schemas import NoQuery
+from recsys.web.shown import RecommendationIds, ShownRoutes
 from recsys.web.telemetry import Telemetry
 
 SLOT = web.AppKey("slot", Slot)
@@ -76,18 +82,35 @@ def build_app(settings: Settings) -> web.Application:
         else:
             guard.end()
 
+    feedback = LiveFeedback(
+        settings.paths.state,
+        enabled=settings.feedback.enabled,
+        max_waiting=settings.feedback.max_waiting,
+        wait_s=settings.feedback.wait_s,
+        on_items=lambda: watcher.kick(),  # noqa: PLW0108  there is no watcher yet
+        on_shown=telemetry.shown,
+    )
+    viewers = Viewers(feedback)
+
+    def build(servable: Servable, *, fingerprint: str) -> ServedModel:
+        return ServedModel(
+            servable,
+            fingerprint=fingerprint,
+            store_id=feedback.overlay.store_id,
+            amendments=Amendments(tuple(feedback.items.values()), feedback.items_sequence),
+            score_cache_bytes=settings.serving.score_cache_mb * _MB,
+            answer_cache_bytes=settings.serving.answer_cache_mb * _MB,
+        )
+
     watcher = Watcher(
         store,
         marks,
         slot,
         rescan_s=settings.serving.rescan_s,
         setting_pin=setting_pin,
-        build=partial(
-            ServedModel,
-            score_cache_bytes=settings.serving.score_cache_mb * _MB,
-            answer_cache_bytes=settings.serving.answer_cache_mb * _MB,
-        ),
-        remake=remake,
+        build=build,
+        remake=remaking(viewers),
+        outdated=lambda model: model.amended_to < feedback.items_sequence,
         on_swap=swapped,
         on_quarantine=lambda version, reason: events.publish_from_thread(
             "quarantine", {"version": version, "reason": reason}
@@ -112,10 +135,11 @@ def build_app(settings: Settings) -> web.Application:
     )
     schedule = Schedule(retrainer.ask, expression=settings.retraining.cron, timezone=settings.retraining.timezone)
     workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="answer")
-    health = HealthRoutes(slot, watcher, retrainer, schedule, telemetry, environment=settings.environment)
+    health = HealthRoutes(slot, watcher, retrainer, schedule, telemetry, feedback, environment=settings.environment)
+    ids = RecommendationIds.start(feedback, enabled=settings.feedback.recommendation_ids)
     control = Control(store, marks, setting_pin)
     admin = AdminRoutes(store, slot, watcher, retrainer, control, events)
-    auth = AdminAuth(read_token(settings))
+    auth, keys = AdminAuth(read_token(settings)), read_keys(settings)
 
     common_headers = CommonHeaders(settings.cors.origins)
     edge = Edge(
@@ -129,11 +153,19 @@ def build_app(settings: Settings) -> web.Application:
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
     app[COMMON_HEADERS], app[EVENTS] = common_headers, events
     app[BODY_TIMEOUT] = settings.server.body_timeout_s
-    table = endpoints(PublicRoutes(slot, workers), ItemRoutes(slot, workers), health, admin)
+    table = endpoints(
+        PublicRoutes(slot, viewers, ids, workers),
+        ItemRoutes(slot, feedback, workers),
+        RatingRoutes(slot, viewers, feedback, telemetry),
+        CatalogueRoutes(slot, feedback, watcher.rescan),
+        ShownRoutes(feedback, ids),
+        health,
+        admin,
+    )
     for endpoint in table:
-        edge.add_route(app, endpoint.method, endpoint.path, _guarded(endpoint, auth))
+        edge.add_route(app, endpoint.method, endpoint.path, _guarded(endpoint, auth, keys))
         if endpoint.method == "GET" and not endpoint.streams:
-            edge.add_route(app, "HEAD", endpoint.path, _guarded(endpoint, auth))
+            edge.add_route(app, "HEAD", endpoint.path, _guarded(endpoint, auth, keys))
     for path, handler in pages(build_openapi(table)).items():
         edge.add_route(app, "GET", path, handler)
         edge.add_route(app, "HEAD", path, handler)
@@ -141,6 +173,7 @@ def build_app(settings: Settings) -> web.Application:
 
     app.cleanup_ctx.append(_directories(store, marks, ledger, events))
     app.cleanup_ctx.append(_workers(workers))
+    app.cleanup_ctx.append(_feedback(feedback, settings.server.shutdown_s / 4))
     app.cleanup_ctx.append(_loop_lag(telemetry))
     app.cleanup_ctx.append(_task("retention", retention.run))
     app.cleanup_ctx.append(_training(retrainer))
@@ -161,8 +194,8 @@ def _guard_limits(settings: Settings) -> GuardLimits:
     )
 
 
-def _guarded(endpoint: Endpoint, auth: AdminAuth) -> Handler:
-    """Ask for the token where it is needed, and refuse a query string where none is taken."""
+def _guarded(endpoint: Endpoint, auth: AdminAuth, keys: ApiKeys) -> Handler:
+    """Ask for the token or a key where it is needed, and refuse a query string where none is taken."""
     handler, admin = endpoint.handler, endpoint.admin
     if endpoint.query is not NoQuery and not admin:
         return handler
@@ -170,6 +203,8 @@ def _guarded(endpoint: Endpoint, auth: AdminAuth) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         if admin:
             auth.check(request)
+        elif endpoint.keyed:
+            keys.check(request)
         if request.query_string and endpoint.query is NoQuery:
             parse_query(NoQuery, request.rel_url)
         return await handler(request)
@@ -186,6 +221,15 @@ def _directories(store: ModelStore, marks: Marks, ledger: Ledger, events: EventH
         if removed := removed + await asyncio.to_thread(remove_temporaries, ledger.path):
             _log.info("removed what an interrupted run left behind", items=removed)
         yield
+
+    return run
+
+
+def _feedback(feedback: LiveFeedback, within_s: float) -> _Context:
+    async def run(app: web.Application) -> AsyncIterator[None]:
+        await feedback.start()
+        yield
+        await feedback.close(within_s)
 
     return run
 

@@ -1,4 +1,5 @@
-"""Who may use /admin: whoever has the token. It is compared in constant time, and guessing is limited.
+"""Who may use /admin: whoever has the token. It is compared in constant time, and guessing is limited. And who may
+write ratings.
 
 Owns where the token comes from. Its value goes into no log, no answer and no error.
 """
@@ -10,7 +11,7 @@ import os
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aiohttp import hdrs, web
@@ -99,3 +100,41 @@ class AdminAuth:
                 self._tries.popitem(last=False)
             raise WrongTokenError("the token is not the right one", hint="`recsys token` says where it is")
         self._tries.pop(address, None)
+
+
+class ApiKeys:
+    """Who may write ratings: everybody, unless keys are listed; then whoever sends one of them."""
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self._digests = tuple(hashlib.sha256(key.encode()).digest() for key in keys)
+
+    def check(self, request: web.Request) -> None:
+        """Errors: NotSignedInError, WrongTokenError. Every key is looked at, so time tells nothing."""
+        if not self._digests:
+            return
+        scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        if scheme.lower() != "bearer" or not given:
+            raise NotSignedInError("send Authorization: Bearer <key>", hint="RECSYS_API__KEYS_FILE lists the keys")
+        digest = hashlib.sha256(given.strip().encode(errors="surrogateescape")).digest()
+        if not sum(hmac.compare_digest(digest, one) for one in self._digests):
+            raise WrongTokenError("the key is not on the list", hint="RECSYS_API__KEYS_FILE lists the keys")
+
+
+def read_keys(settings: Settings) -> ApiKeys:
+    """Read the list of keys, one a line; lines that begin with # are comments.
+
+    Errors: SettingsError for a file that cannot be read, is empty, or has too short a key.
+    """
+    path = settings.api.keys_file
+    if path is None:
+        return ApiKeys()
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"RECSYS_API__KEYS_FILE: {path} cannot be read: {error}") from error
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise SettingsError(f"RECSYS_API__KEYS_FILE: {path} lists no key", hint="unset it to let everybody write")
+    if any(len(key) < MIN_TOKEN_LENGTH for key in keys):
+        raise SettingsError(f"RECSYS_API__KEYS_FILE: {path} has a key of fewer than {MIN_TOKEN_LENGTH} characters")
+    return ApiKeys(keys)

@@ -23,6 +23,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _SOUND_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 _MODEL_ROUTES = "/api/v1/"
+#: Nothing is wrong with these requests: they are logged once, where the reason is known, without anybody's id.
+_SAID_ELSEWHERE = ("model_not_ready", "too_many_listeners", "feedback_unavailable", "too_many_ratings")
 _log = structlog.get_logger(__name__)
 
 
@@ -106,7 +108,7 @@ async def _answer(
     try:
         return headers.preflight(request) or await handler(request)
     except RecsysError as error:
-        if error.status >= 500 and error.code not in ("model_not_ready", "too_many_listeners"):
+        if error.status >= 500 and error.code not in _SAID_ELSEWHERE:
             _log.error("request failed", request_id=request_id, path=request.path, reason=str(error))
         return render(error, request_id)
     except web.HTTPException as error:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from recsys import __version__
 from recsys.artifacts.manifest import format_time
+from recsys.feedback.live import LiveFeedback
 from recsys.jobs.retrain import Retrainer
 from recsys.jobs.schedule import Schedule
 from recsys.serving.slot import Slot
@@ -26,6 +27,7 @@ class HealthRoutes:
         retrainer: Retrainer,
         schedule: Schedule,
         telemetry: Telemetry,
+        feedback: LiveFeedback,
         *,
         environment: str,
     ) -> None:
@@ -35,18 +37,20 @@ class HealthRoutes:
         self._retrainer = retrainer
         self._schedule = schedule
         self._telemetry = telemetry
+        self._feedback = feedback
         self._environment = environment
         self._started = time.monotonic()
 
     async def health(self, request: web.Request) -> web.Response:
         """Say everything an operator wants at a glance."""
         model, seen = self._slot.current, self._watcher.state
-        status = "starting" if model is None else "degraded" if seen.degraded else "ok"
+        detail = seen.degraded or self._feedback.problem
+        status = "starting" if model is None else "degraded" if detail else "ok"
         running, last, next_run = self._retrainer.running, self._retrainer.last, self._schedule.next_run
         return json_response(
             {
                 "status": status,
-                "detail": seen.degraded,
+                "detail": detail,
                 "version": __version__,
                 "environment": self._environment,
                 "model_version": model.version if model else None,
@@ -63,6 +67,12 @@ class HealthRoutes:
                     "running": running.summary() if running else None,
                     "last": last.summary() if last else None,
                     "next_run": format_time(next_run.astimezone(UTC)) if next_run else None,
+                },
+                "feedback": {
+                    "enabled": self._feedback.enabled,
+                    "ratings": self._feedback.overlay.n_events,
+                    "waiting": self._feedback.waiting_rows,
+                    "problem": self._feedback.problem,
                 },
                 "sync": None,
             }
@@ -92,7 +102,8 @@ class HealthRoutes:
     async def metrics(self, request: web.Request) -> web.Response:
         """Give Prometheus its text."""
         self._telemetry.quarantined.set(len(self._watcher.state.failed))
-        self._telemetry.degraded.set(1 if self._watcher.state.degraded else 0)
+        self._telemetry.degraded.set(1 if self._watcher.state.degraded or self._feedback.problem else 0)
+        self._telemetry.waiting_ratings.set(self._feedback.waiting_rows)
         # a few milliseconds of text, which the loop does not have
         text = await asyncio.to_thread(self._telemetry.render)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})

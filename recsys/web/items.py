@@ -7,16 +7,17 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import orjson
 from aiohttp import web
 
 from recsys.errors import UnknownItemError
+from recsys.feedback.live import LiveFeedback
 from recsys.serving.served import ServedModel
 from recsys.serving.slot import Slot
-from recsys.web.answers import json_response, listed, model_response
+from recsys.serving.trends import Trends
+from recsys.web.answers import item_answer, json_response, listed, model_response, scored
 from recsys.web.inputs import id_from_path, parse_query
 from recsys.web.kept import popular_answer, similar_answer
-from recsys.web.schemas import PopularQuery, SearchQuery, SimilarQuery
+from recsys.web.schemas import PopularQuery, SearchQuery, SimilarQuery, TrendingQuery
 
 #: A search through more titles than this leaves the loop.
 _TITLES_ON_LOOP = 4000
@@ -25,24 +26,15 @@ _TITLES_ON_LOOP = 4000
 class ItemRoutes:
     """Handlers over one slot. `workers` runs what would hold the loop up."""
 
-    def __init__(self, slot: Slot, workers: ThreadPoolExecutor) -> None:
+    def __init__(self, slot: Slot, feedback: LiveFeedback, workers: ThreadPoolExecutor) -> None:
         self._slot = slot
+        self._trends = Trends(feedback, workers)
         self._workers = workers
 
     async def item(self, request: web.Request) -> web.Response:
         """Say what is known of an item."""
         model = self._slot.take()
-        item = _item_of(model, request)
-        contents = model.servable.contents
-        catalogue = contents.catalogue
-        links = orjson.dumps({"imdb_id": catalogue.imdb_ids[item], "tmdb_id": catalogue.tmdb_ids[item]})[1:-1]
-        content = b'{%b,%b,"n_ratings":%d,"liked_share":%.6f}' % (
-            model.fragments[item],
-            links,
-            contents.rating_counts[item],
-            contents.popularity[item],
-        )
-        return model_response(content, model.version)
+        return model_response(item_answer(model, _item_of(model, request)), model.version)
 
     async def similar(self, request: web.Request) -> web.Response:
         """List the items most like one."""
@@ -63,6 +55,17 @@ class ItemRoutes:
             model.keep_answer(request.raw_path, answer)
         return model_response(answer, model.version)
 
+    async def trending(self, request: web.Request) -> web.Response:
+        """List what people have come to like lately, by what was rated here; the score fades with each rating's age."""
+        model = self._slot.take()
+        query = parse_query(TrendingQuery, request.rel_url)
+        scores = await self._trends.of(model, query.days)
+        mask = model.mask(query.genre, None, None)
+        found = [(item, score) for item, score in scores if mask is None or mask[item]][: query.n]
+        items, values = np.array([item for item, _ in found], np.intp), np.array([score for _, score in found])
+        body = b'{"items":[%b],"total":%d}' % (scored(model, items, values), items.size)
+        return model_response(body, model.version)
+
     async def search(self, request: web.Request) -> web.Response:
         """Find items by the words of their titles, the most fitting and most rated first."""
         model = self._slot.take()
@@ -78,11 +81,9 @@ class ItemRoutes:
         return model_response(answer, model.version)
 
     async def _find(self, model: ServedModel, query: str) -> np.ndarray:
-        if not query.strip():
-            return np.arange(model.n_items)
         if model.n_items <= _TITLES_ON_LOOP:
-            return model.titles.find(query)
-        return await asyncio.get_running_loop().run_in_executor(self._workers, model.titles.find, query)
+            return model.find(query)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, model.find, query)
 
     async def genres(self, request: web.Request) -> web.Response:
         """List the genres that items have."""

@@ -9,7 +9,8 @@ import orjson
 from yarl import URL
 
 from recsys.models.recommend import Scores
-from recsys.serving.served import Ranking, ServedModel
+from recsys.serving.served import Ranking, Remake, ServedModel, Viewer
+from recsys.serving.viewers import Viewers
 from recsys.web.answers import scored
 from recsys.web.inputs import parse_query
 from recsys.web.schemas import PopularQuery, RecommendationQuery, SimilarQuery
@@ -19,34 +20,40 @@ _SIMILAR = re.compile(r"/api/v1/items/([^/%]+)/similar")
 _POPULAR = "/api/v1/items/popular"
 
 
-def remake(model: ServedModel, address: str) -> bytes | None:
-    """Make what is kept at `address`, which another model has answered, so it is valid. None: it is not worth it here.
+def key_of(address: str, stamp: int) -> object:
+    """What an answer to a user is kept by. An older stamp's answer is not found again, and goes with time."""
+    return (stamp, address) if stamp else address
 
-    Ids that need escapes are left to the first who asks, as are explanations.
+
+def remaking(viewers: Viewers) -> Remake:
+    """Return how the next model makes what was kept of the one before. Ids that need escapes are left to the first who
+    asks, as are explanations.
     """
-    path, _, _ = address.partition("?")
-    if (found := _USER.fullmatch(path)) is not None:
-        query = parse_query(RecommendationQuery, URL(address, encoded=True))
-        user = model.user_index.get(found[1])
-        return None if query.explain or user is None else user_answer(model, found[1], user, query)
-    if (found := _SIMILAR.fullmatch(path)) is not None:
-        item = model.item_index.get(found[1])
-        query_n = parse_query(SimilarQuery, URL(address, encoded=True)).n
-        return None if item is None else similar_answer(model, item, query_n)
-    if path == _POPULAR:
-        return popular_answer(model, parse_query(PopularQuery, URL(address, encoded=True)))
-    return None
+
+    def remake(model: ServedModel, key: object) -> tuple[object, bytes] | None:
+        address = str(key[1] if isinstance(key, tuple) else key)
+        path, _, _ = address.partition("?")
+        if (found := _USER.fullmatch(path)) is not None:
+            query = parse_query(RecommendationQuery, URL(address, encoded=True))
+            stamp = viewers.stamp(model, found[1])
+            viewer = viewers.find(model, found[1], stamp)
+            if query.explain or viewer is None:
+                return None
+            return key_of(address, stamp), addressed(found[1], viewer_answer(model, viewer, query))
+        if (found := _SIMILAR.fullmatch(path)) is not None:
+            item = model.item_index.get(found[1])
+            query_n = parse_query(SimilarQuery, URL(address, encoded=True)).n
+            return None if item is None else (address, similar_answer(model, item, query_n))
+        if path == _POPULAR:
+            return address, popular_answer(model, parse_query(PopularQuery, URL(address, encoded=True)))
+        return None
+
+    return remake
 
 
-def user_answer(model: ServedModel, user_id: str, user: int, query: RecommendationQuery) -> bytes:
-    """Recommend to a user of the model."""
-    scores, items = choose(model, user, query)
-    return addressed(user_id, ranked(model, scores, scored(model, items, scores.values.take(items))))
-
-
-def stranger_answer(model: ServedModel, query: RecommendationQuery) -> bytes:
-    """Recommend to somebody who is not known: the same for all, so it comes without their id."""
-    scores, items = choose(model, None, query)
+def viewer_answer(model: ServedModel, viewer: Viewer | None, query: RecommendationQuery) -> bytes:
+    """Recommend to a viewer, None for somebody unknown; the answer comes without their id."""
+    scores, items = choose(model, viewer, query)
     return ranked(model, scores, scored(model, items, scores.values.take(items)))
 
 
@@ -64,22 +71,20 @@ def ranked(model: ServedModel, scores: Scores, joined: bytes) -> bytes:
     )
 
 
-def choose(model: ServedModel, user: int | None, query: RecommendationQuery) -> tuple[Scores, Ranking]:
-    """Choose the list for a user of the model, or for somebody unknown (None)."""
+def choose(model: ServedModel, viewer: Viewer | None, query: RecommendationQuery) -> tuple[Scores, Ranking]:
+    """Choose the list for a viewer, None for somebody unknown."""
     years = (query.year_from, query.year_to)
+    if viewer is None:
+        return model.popular_scores, model.walk(model.popular, query.n, query.genre, years, query.exclude)
     filtered = bool(query.genre or query.exclude) or years != (None, None)
-    if user is None:
-        found = model.walk(model.popular, query.n, query.genre, years, query.exclude)
-        return model.popular_scores, found
-    scores = model.scores_of_user(user)
     if filtered and not query.include_seen:
-        ranking = model.ranking_of_user(user)
+        ranking = model.ranking_of(viewer)
         found = model.walk(ranking, query.n, query.genre, years, query.exclude)
         if found.size == query.n or model.holds_all(ranking):
-            return scores, found
-    seen = None if query.include_seen else model.rated_by(user)
+            return viewer.scores, found
+    seen = None if query.include_seen else viewer.seen
     mask = model.mask(query.genre, *years)
-    return scores, model.select(scores, query.n, seen, query.exclude, mask)
+    return viewer.scores, model.select(viewer.scores, query.n, seen, query.exclude, mask)
 
 
 def similar_answer(model: ServedModel, item: int, n: int) -> bytes:

@@ -14,8 +14,8 @@ from recsys.web.shapes import ProblemOut
 _REF = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "A parameter or the body is not valid; `errors` names each field",
-    401: "There is no token",
-    403: "The token is wrong",
+    401: "There is no token or key",
+    403: "The token or key is wrong",
     404: "There is no such thing",
     409: "That cannot be done now; `detail` says why",
     422: "What is named cannot be used; `detail` says why",
@@ -23,13 +23,17 @@ _REFUSALS = {
     408: "The body took too long",
     413: "The body is too large",
     415: "The body is not JSON",
-    503: "There is no model yet; `Retry-After` says when to ask again",
+    503: "There is no model yet, or it cannot be written now; `Retry-After` says when to ask again",
 }
-_ANSWERS = {200: "Done", 202: "Begun", 503: "Not yet"}
+_ANSWERS = {200: "Done", 201: "Made", 202: "Begun", 503: "Not yet"}
 _DESCRIPTION = f"""Recommends films. Ids are strings, times are RFC 3339 in UTC, lists hold at most {MAX_N} items.
 
 Every answer carries `X-Request-ID`, and one made by a model `X-Model-Version`. Errors are
 `application/problem+json`."""
+_SECURITY = {
+    "admin": {"type": "http", "scheme": "bearer", "description": "the admin token"},
+    "key": {"type": "http", "scheme": "bearer", "description": "one of RECSYS_API__KEYS_FILE, if it is set"},
+}
 _HEADERS = {
     "X-Request-ID": {"schema": {"type": "string"}, "description": "the id given with the request, or a new one"},
 }
@@ -50,7 +54,7 @@ def build_openapi(endpoints: list[Endpoint]) -> dict[str, Any]:
         "info": {"title": "recsys", "version": __version__, "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}}},
+        "components": {"schemas": schemas, "securitySchemes": _SECURITY},
     }
 
 
@@ -69,6 +73,8 @@ def _operation(endpoint: Endpoint, references: Any) -> dict[str, Any]:
     }
     if endpoint.admin:
         operation["security"] = [{"admin": []}]
+    elif endpoint.keyed:
+        operation["security"] = [{}, {"key": []}]
     if endpoint.body is not None:
         schema = references[endpoint.body, "validation"]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}

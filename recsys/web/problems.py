@@ -10,7 +10,14 @@ from pydantic import ValidationError
 
 from recsys.errors import InvalidInputError, Problem, RecsysError
 
-_RETRY_AFTER_S = {"model_not_ready": 2, "too_many_listeners": 10, "too_many_tries": 60, "store_unavailable": 10}
+_RETRY_AFTER_S = {
+    "model_not_ready": 2,
+    "too_many_listeners": 10,
+    "too_many_tries": 60,
+    "store_unavailable": 10,
+    "feedback_unavailable": 5,
+    "too_many_ratings": 1,
+}
 _TITLES = {
     400: ("bad_request", "The request cannot be understood"),
     403: ("forbidden", "That is not allowed"),

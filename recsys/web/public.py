@@ -11,18 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import orjson
 from aiohttp import web
+from yarl import URL
 
 from recsys.artifacts.turns import yield_to_loop
 from recsys.datasets.ratings import NO_TIMESTAMP
 from recsys.errors import InvalidInputError, Problem
 from recsys.models.recommend import History, Scores
-from recsys.serving.served import ServedModel
+from recsys.serving.served import Ranking, ServedModel
 from recsys.serving.slot import Slot
+from recsys.serving.viewers import Viewers
 from recsys.web.answers import explained, model_response, scored
 from recsys.web.headers import COMMON_HEADERS
 from recsys.web.inputs import id_from_path, parse_body, parse_query
-from recsys.web.kept import addressed, choose, ranked, stranger_answer, user_answer
+from recsys.web.kept import addressed, choose, key_of, ranked
 from recsys.web.schemas import BatchRequest, RatingIn, RecommendationQuery, StatelessRequest
+from recsys.web.shown import RecommendationIds
 
 _USERS_AT_ONCE = 25
 #: An explanation of more (history × list) terms than this leaves the loop; about two milliseconds' worth.
@@ -33,46 +36,47 @@ _LATEST = -NO_TIMESTAMP - 1
 class PublicRoutes:
     """Handlers over one slot. `workers` runs what would hold the loop up."""
 
-    def __init__(self, slot: Slot, workers: ThreadPoolExecutor) -> None:
+    def __init__(self, slot: Slot, viewers: Viewers, ids: RecommendationIds, workers: ThreadPoolExecutor) -> None:
         self._slot = slot
+        self._viewers = viewers
+        self._ids = ids
         self._workers = workers
 
     async def recommend_for_user(self, request: web.Request) -> web.Response:
-        """Recommend to one user, from what they have rated."""
+        """Recommend to one user, from what they have rated. An unknown one gets what is popular."""
         model = self._slot.take()
         user_id = request.match_info["user_id"]
-        user = model.user_index.get(user_id)
-        if user is None:
-            return await self._recommend_to_stranger(model, request)
-        address = request.raw_path
-        answer = model.answers.get(address)
+        stamp = self._viewers.stamp(model, user_id)
+        key = key_of(request.raw_path, stamp)
+        answer = model.answers.get(key)
         if answer is None:
-            user_id = id_from_path(request, "user_id")
-            query = parse_query(RecommendationQuery, request.rel_url)
-            if query.explain:
-                scores, items = choose(model, user, query)
-                answer = addressed(user_id, ranked(model, scores, await self._explain(model, items, scores)))
-            else:
-                answer = user_answer(model, user_id, user, query)
-            model.keep_answer(address, answer)
+            answer = await self._make_answer(model, id_from_path(request, "user_id"), stamp, key, request.rel_url)
+        if self._ids.enabled:
+            answer = self._ids.put_in(answer, model.version)
         return model_response(answer, model.version)
 
-    async def _recommend_to_stranger(self, model: ServedModel, request: web.Request) -> web.Response:
-        """Kept by the query alone: there is no end to unknown ids, and they all get the same."""
-        user_id = id_from_path(request, "user_id")
-        asked = "?" + request.rel_url.raw_query_string
-        answer = model.answers.get(asked)
-        if answer is None:
-            query = parse_query(RecommendationQuery, request.rel_url)
-            if query.explain:
-                scores, items = choose(model, None, query)
-                answer = ranked(model, scores, await self._explain(model, items, scores))
-            else:
-                answer = stranger_answer(model, query)
-            model.keep_answer(asked, answer)
-        return model_response(addressed(user_id, answer), model.version)
+    async def _make_answer(self, model: ServedModel, user_id: str, stamp: int, key: object, url: URL) -> bytes:
+        """Make and keep an answer. Unknown users all get the same: it is kept by the query alone, without their id."""
+        viewer = self._viewers.find(model, user_id, stamp)
+        if viewer is None:
+            key = "?" + url.raw_query_string
+            if (answer := model.answers.get(key)) is not None:
+                return addressed(user_id, answer)
+        query = parse_query(RecommendationQuery, url)
+        scores, items = choose(model, viewer, query)
+        if query.explain:
+            joined = await self._explain(model, items, scores)
+        else:
+            joined = scored(model, items, scores.values.take(items))
+        answer = ranked(model, scores, joined)
+        if viewer is None:
+            model.keep_answer(key, answer)
+            return addressed(user_id, answer)
+        answer = addressed(user_id, answer)
+        model.keep_answer(key, answer)
+        return answer
 
-    async def _explain(self, model: ServedModel, items: np.ndarray, scores: Scores) -> bytes:
+    async def _explain(self, model: ServedModel, items: Ranking, scores: Scores) -> bytes:
         if items.size * scores.known_items.size <= _TERMS_ON_LOOP:
             return explained(model, items, scores)
         loop = asyncio.get_running_loop()
@@ -96,6 +100,8 @@ class PublicRoutes:
             joined,
             orjson.dumps(ignored),
         )
+        if self._ids.enabled:
+            content = self._ids.put_in(content, model.version)
         return model_response(content, model.version)
 
     async def recommend_batch(self, request: web.Request) -> web.StreamResponse:
@@ -107,7 +113,7 @@ class PublicRoutes:
             body.user_ids[start : start + _USERS_AT_ONCE] for start in range(0, len(body.user_ids), _USERS_AT_ONCE)
         ]
         opening = b'{"model_version":"%b","results":[' % model.version.encode()
-        first = await loop.run_in_executor(self._workers, _answer_batch, model, parts[0], body)
+        first = await loop.run_in_executor(self._workers, _answer_batch, model, self._viewers, parts[0], body)
         if len(parts) == 1:
             return model_response(opening + first + b"]}", model.version)
         response = web.StreamResponse(
@@ -117,7 +123,7 @@ class PublicRoutes:
         await response.prepare(request)
         await response.write(opening + first)
         for part in parts[1:]:
-            content = await loop.run_in_executor(self._workers, _answer_batch, model, part, body)
+            content = await loop.run_in_executor(self._workers, _answer_batch, model, self._viewers, part, body)
             await response.write(b"," + content)
         await response.write_eof(b"]}")
         return response
@@ -159,19 +165,17 @@ def _history_of(model: ServedModel, ratings: tuple[RatingIn, ...]) -> tuple[Hist
     return History(items, stars, ordered), list(ignored)
 
 
-def _answer_batch(model: ServedModel, user_ids: Iterable[str], body: BatchRequest) -> bytes:
+def _answer_batch(model: ServedModel, viewers: Viewers, user_ids: Iterable[str], body: BatchRequest) -> bytes:
     """Answer some users of a batch. Runs in a thread, so it leaves the model's caches alone."""
     mask = model.mask_uncached(body.genres, body.year_from, body.year_to)
-    popular = model.recommender.scores(History.empty())
     results = []
     for user_id in user_ids:
-        user = model.user_index.get(user_id)
-        scores = popular if user is None else model.recommender.scores(model.servable.history(user))
-        seen = None if user is None or body.include_seen else model.rated_by(user)
-        items = model.select(scores, body.n, seen, body.exclude, mask)
+        history = viewers.history(model, user_id, viewers.stamp(model, user_id)) or History.empty()
+        scores = model.recommender.scores(history)
+        items = model.select(scores, body.n, None if body.include_seen else history.items, body.exclude, mask)
         results.append(
             b'{"user_id":%b,"strategy":"%b","items":[%b]}'
-            % (orjson.dumps(user_id), scores.strategy.encode(), scored(model, items, scores.values[items]))
+            % (orjson.dumps(user_id), scores.strategy.encode(), scored(model, items, scores.values.take(items)))
         )
         yield_to_loop()
     return b",".join(results)

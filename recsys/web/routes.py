@@ -10,9 +10,12 @@ from pydantic import BaseModel
 
 from recsys.web import schemas, shapes
 from recsys.web.admin import AdminRoutes
+from recsys.web.catalogue import CatalogueRoutes
 from recsys.web.health import HealthRoutes
 from recsys.web.items import ItemRoutes
 from recsys.web.public import PublicRoutes
+from recsys.web.ratings import RatingRoutes
+from recsys.web.shown import ShownRoutes
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -20,7 +23,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @dataclass(frozen=True)
 class Endpoint:
     """One route. `query` and `body` are validated by these models; `answers` maps status to shape (a string is a media
-    type without a schema); `refusals` are the problem statuses it may give. The summary is the handler's docstring.
+    type without a schema); `refusals` are the problem statuses it may give. `admin` needs the token, `keyed` one of the
+    keys if there are any. The summary is the handler's docstring.
     """
 
     method: str
@@ -32,6 +36,7 @@ class Endpoint:
     answers: dict[int, type[BaseModel] | str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
     admin: bool = False
+    keyed: bool = False
 
     @property
     def name(self) -> str:
@@ -49,14 +54,30 @@ class Endpoint:
 
 _BODY = (400, 408, 413, 415, 503)
 _ADMIN = (400, 401, 403, 429)
+_KEYED = (401, 403)
 
 
-def endpoints(public: PublicRoutes, items: ItemRoutes, health: HealthRoutes, admin: AdminRoutes) -> list[Endpoint]:
+def endpoints(
+    public: PublicRoutes,
+    items: ItemRoutes,
+    ratings: RatingRoutes,
+    catalogue: CatalogueRoutes,
+    shown: ShownRoutes,
+    health: HealthRoutes,
+    admin: AdminRoutes,
+) -> list[Endpoint]:
     """List every route of the API."""
-    return [*_public(public, items), *_health(health), *_admin(admin)]
+    return [
+        *_public(public),
+        *_ratings(ratings, shown),
+        *_items(items),
+        *_catalogue(catalogue),
+        *_health(health),
+        *_admin(admin, shown),
+    ]
 
 
-def _public(public: PublicRoutes, items: ItemRoutes) -> list[Endpoint]:
+def _public(public: PublicRoutes) -> list[Endpoint]:
     return [
         Endpoint(
             "GET", "/api/v1/users/{user_id}/recommendations", public.recommend_for_user, "recommendations",
@@ -70,6 +91,37 @@ def _public(public: PublicRoutes, items: ItemRoutes) -> list[Endpoint]:
             "POST", "/api/v1/recommendations/batch", public.recommend_batch, "recommendations",
             body=schemas.BatchRequest, answers={200: shapes.BatchAnswer}, refusals=_BODY,
         ),
+    ]  # fmt: skip
+
+
+def _ratings(ratings: RatingRoutes, shown: ShownRoutes) -> list[Endpoint]:
+    user = "/api/v1/users/{user_id}"
+    return [
+        Endpoint(
+            "POST", "/api/v1/ratings", ratings.add_ratings, "ratings",
+            body=schemas.RatingsRequest, answers={200: shapes.Accepted}, refusals=(*_KEYED, *_BODY, 409), keyed=True,
+        ),
+        Endpoint(
+            "GET", f"{user}/ratings", ratings.ratings_of_user, "ratings",
+            answers={200: shapes.UserRatingList}, refusals=(400, 503),
+        ),
+        Endpoint(
+            "DELETE", f"{user}/ratings/{{item_id}}", ratings.delete_rating, "ratings",
+            answers={200: shapes.RatingDeleted}, refusals=(*_KEYED, 400, 404, 503), keyed=True,
+        ),
+        Endpoint(
+            "DELETE", user, ratings.forget_user, "ratings",
+            answers={200: shapes.UserForgotten}, refusals=(*_KEYED, 400, 503), keyed=True,
+        ),
+        Endpoint(
+            "POST", "/api/v1/events", shown.record_events, "ratings",
+            body=schemas.ShownRequest, answers={200: shapes.Accepted}, refusals=(*_KEYED, *_BODY), keyed=True,
+        ),
+    ]  # fmt: skip
+
+
+def _items(items: ItemRoutes) -> list[Endpoint]:
+    return [
         Endpoint(
             "GET", "/api/v1/items", items.search, "items",
             query=schemas.SearchQuery, answers={200: shapes.ItemList}, refusals=(400, 503),
@@ -77,6 +129,10 @@ def _public(public: PublicRoutes, items: ItemRoutes) -> list[Endpoint]:
         Endpoint(
             "GET", "/api/v1/items/popular", items.popular, "items",
             query=schemas.PopularQuery, answers={200: shapes.ScoredItemList}, refusals=(400, 503),
+        ),
+        Endpoint(
+            "GET", "/api/v1/items/trending", items.trending, "items",
+            query=schemas.TrendingQuery, answers={200: shapes.ScoredItemList}, refusals=(400, 503),
         ),
         Endpoint(
             "GET", "/api/v1/items/{item_id}", items.item, "items",
@@ -93,6 +149,24 @@ def _public(public: PublicRoutes, items: ItemRoutes) -> list[Endpoint]:
     ]  # fmt: skip
 
 
+def _catalogue(catalogue: CatalogueRoutes) -> list[Endpoint]:
+    path, detail = "/api/v1/items/{item_id}", shapes.ItemDetail
+    return [
+        Endpoint(
+            "PUT", path, catalogue.put_item, "items", body=schemas.ItemIn,
+            answers={200: detail, 201: detail}, refusals=(*_ADMIN, *_BODY), admin=True,
+        ),
+        Endpoint(
+            "PATCH", path, catalogue.patch_item, "items", body=schemas.ItemPatch,
+            answers={200: detail}, refusals=(*_ADMIN, *_BODY, 404), admin=True,
+        ),
+        Endpoint(
+            "DELETE", path, catalogue.withdraw_item, "items",
+            answers={200: shapes.ItemWithdrawn}, refusals=(*_ADMIN, 404, 503), admin=True,
+        ),
+    ]  # fmt: skip
+
+
 def _health(health: HealthRoutes) -> list[Endpoint]:
     return [
         Endpoint("GET", "/health", health.health, "health", answers={200: shapes.Health}, refusals=(400,)),
@@ -105,7 +179,7 @@ def _health(health: HealthRoutes) -> list[Endpoint]:
     ]  # fmt: skip
 
 
-def _admin(admin: AdminRoutes) -> list[Endpoint]:
+def _admin(admin: AdminRoutes, shown: ShownRoutes) -> list[Endpoint]:
     def behind_token(
         method: str,
         path: str,
@@ -132,5 +206,6 @@ def _admin(admin: AdminRoutes) -> list[Endpoint]:
         ),
         behind_token("DELETE", "/admin/pin", admin.unpin, {200: states}, 409, 503),
         behind_token("POST", "/admin/rollback", admin.rollback, {200: states}, 409, 503),
+        behind_token("GET", "/admin/quality", shown.quality, {200: shapes.Quality}, 503),
         behind_token("GET", "/admin/events", admin.events, {200: "text/event-stream"}, 503),
     ]

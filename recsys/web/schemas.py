@@ -5,9 +5,10 @@ Must not import aiohttp.
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,6 +16,7 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 MAX_N = 500
@@ -153,6 +155,64 @@ class SimilarQuery(Input):
 class PopularQuery(Input):
     n: QueryN = 10
     genre: Genres = Field((), description="any of these genres")
+
+
+class TrendingQuery(PopularQuery):
+    days: QueryInt = Field(7, ge=1, le=90, description="look back so many days")
+
+
+class NewRating(RatingIn):
+    user_id: Id
+    event_id: str | None = Field(None, min_length=1, max_length=128, description="makes a resend harmless")
+
+
+class RatingsRequest(Input):
+    ratings: tuple[NewRating, ...] = Field(min_length=1, max_length=MAX_RATINGS, description="all are kept, or none")
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is blank")
+    return value
+
+
+Title = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_not_blank)]
+Genre = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_not_blank)]
+LinkId = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,20}$")]
+
+
+class ItemIn(Input):
+    title: Title
+    year: int | None = Field(None, strict=True, ge=1, le=9999)
+    genres: tuple[Genre, ...] = Field((), max_length=50)
+    imdb_id: LinkId | None = None
+    tmdb_id: LinkId | None = None
+
+
+class ItemPatch(Input):
+    """What is given replaces what was known; null takes it away."""
+
+    title: Title = Field("-", json_schema_extra={"default": None})
+    year: int | None = Field(None, strict=True, ge=1, le=9999)
+    genres: tuple[Genre, ...] = Field((), max_length=50)
+    imdb_id: LinkId | None = None
+    tmdb_id: LinkId | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "ItemPatch":
+        if not self.model_fields_set:
+            raise ValueError("nothing is to be changed")
+        return self
+
+
+class ShownIn(Input):
+    recommendation_id: str = Field(min_length=1, max_length=200, description="of the answer that held the item")
+    type: Literal["impression", "click", "watch"]
+    item_id: Id
+
+
+class ShownRequest(Input):
+    events: tuple[ShownIn, ...] = Field(min_length=1, max_length=MAX_RATINGS, description="what became of items")
 
 
 class PinRequest(Input):

@@ -35,6 +35,7 @@ class StatelessAnswer(BaseModel):
     model_version: str
     strategy: Strategy
     items: list[RecommendedItem]
+    recommendation_id: str = Field(default="", description="for POST /api/v1/events, if switched on")
     ignored: list[str] = Field(description="items that the model does not know")
 
 
@@ -43,6 +44,7 @@ class UserAnswer(BaseModel):
     model_version: str
     strategy: Strategy
     items: list[RecommendedItem]
+    recommendation_id: str = Field(default="", description="for POST /api/v1/events, if switched on")
 
 
 class BatchResult(BaseModel):
@@ -66,6 +68,58 @@ class ItemDetail(ItemOut):
 class ItemList(BaseModel):
     items: list[ItemOut]
     total: int
+
+
+class Accepted(BaseModel):
+    accepted: int
+    duplicates: int = Field(description="resends of an event_id, or of what was counted already")
+
+
+class UserRating(BaseModel):
+    item_id: str
+    rating: float
+    timestamp: str | None = Field(description="null for a rating of a file without times")
+    source: Literal["file", "api"]
+
+
+class UserRatingList(BaseModel):
+    ratings: list[UserRating]
+
+
+class RatingDeleted(BaseModel):
+    user_id: str
+    item_id: str
+    deleted: Literal[True]
+
+
+class UserForgotten(BaseModel):
+    forgotten: Literal[True]
+
+
+class ItemWithdrawn(BaseModel):
+    item_id: str
+    withdrawn: Literal[True]
+
+
+class Share(BaseModel):
+    value: float | None = Field(description="null without an impression")
+    low: float
+    high: float
+
+
+class QualityRow(BaseModel):
+    model_version: str
+    strategy: Strategy
+    impressions: int
+    clicks: int
+    watches: int
+    click_through: Share = Field(description="clicks of impressions, with a 95 % interval")
+
+
+class Quality(BaseModel):
+    items: list[QualityRow]
+    total: int
+    enabled: bool = Field(description="whether answers carry a recommendation_id")
 
 
 class GenreList(BaseModel):
@@ -155,6 +209,13 @@ class RetrainingHealth(BaseModel):
     next_run: str | None
 
 
+class FeedbackHealth(BaseModel):
+    enabled: bool
+    ratings: int = Field(description="that came in over HTTP or by import, taken back or not")
+    waiting: int = Field(description="rows that wait to be written")
+    problem: str | None = Field(description="why ratings cannot be kept now")
+
+
 class VersionProblem(BaseModel):
     version: str
     reason: str
@@ -173,6 +234,7 @@ class Health(BaseModel):
     quarantined: list[VersionProblem]
     uptime_s: float
     retraining: RetrainingHealth
+    feedback: FeedbackHealth
     sync: None = Field(description="there is no bucket")
 
 

@@ -5,6 +5,7 @@ One registry for each app. The child of a histogram is looked up once for each r
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -12,6 +13,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from recsys import __version__
+from recsys.feedback.changes import Shown
 from recsys.jobs.ledger import Job
 from recsys.serving.served import ServedModel
 
@@ -53,6 +55,17 @@ class Telemetry:
         self._gate_value = Gauge("recsys_gate_check_value", "What they saw", ("check",), registry=self.registry)
         self.quarantined = Gauge("recsys_models_quarantined", "Versions that cannot be served", registry=self.registry)
         self.degraded = Gauge("recsys_degraded", "1 while not serving as wished", registry=self.registry)
+        ratings = Counter("recsys_ratings", "Ratings on disk, by outcome", ("outcome",), registry=self.registry)
+        self._accepted, self._duplicates = ratings.labels("accepted"), ratings.labels("duplicate")
+        self.waiting_ratings = Gauge(
+            "recsys_ratings_waiting", "Ratings that wait to be written", registry=self.registry
+        )
+        self._shown = Counter(
+            "recsys_shown",
+            "What became of what was recommended",
+            ("model_version", "strategy", "kind"),
+            registry=self.registry,
+        )
         self.loop_lag = LoopLag()
         lag = Gauge(
             "recsys_event_loop_lag_seconds", "Longest that the event loop was late in a minute", registry=self.registry
@@ -81,6 +94,14 @@ class Telemetry:
             self._gate.labels(check["name"]).set(1 if check["passed"] else 0)
             if check["value"] is not None:
                 self._gate_value.labels(check["name"]).set(check["value"])
+
+    def ratings_kept(self, accepted: int, duplicates: int) -> None:
+        self._accepted.inc(accepted)
+        self._duplicates.inc(duplicates)
+
+    def shown(self, shown: Sequence[Shown]) -> None:
+        for one in shown:
+            self._shown.labels(one.model_version, one.strategy, one.kind).inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

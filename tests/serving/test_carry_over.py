@@ -1,10 +1,16 @@
 """What a swap takes over: the answers that were asked for lately, made again by the next model."""
 
+from pathlib import Path
+
 import pytest
 
 from recsys.artifacts.servable import Servable
+from recsys.feedback.live import LiveFeedback
 from recsys.serving.served import ServedModel
-from recsys.web.kept import remake
+from recsys.serving.viewers import Viewers
+from recsys.web.kept import remaking
+
+REMAKE = remaking(Viewers(LiveFeedback(Path(), enabled=False)))
 
 
 def no_pause() -> None: ...
@@ -20,7 +26,7 @@ def asked(model: ServedModel, *addresses: str) -> list[str]:
     for address in addresses:
         model.keep_answer(address, b"{}")
     following = ServedModel(model.servable, pause=no_pause)
-    following.carry_over(model, remake, seconds=60, pause=no_pause)
+    following.carry_over(model, REMAKE, seconds=60, pause=no_pause)
     return [str(key) for key in following.answers.latest()][::-1]
 
 
@@ -56,4 +62,4 @@ def test_what_the_next_model_does_not_know_or_must_work_long_for_is_left_out(mod
 def test_no_time_means_nothing_is_taken_over(model: ServedModel) -> None:
     model.keep_answer("/api/v1/items/popular", b"{}")
 
-    assert ServedModel(model.servable, pause=no_pause).carry_over(model, remake, seconds=-1, pause=no_pause) == 0
+    assert ServedModel(model.servable, pause=no_pause).carry_over(model, REMAKE, seconds=-1, pause=no_pause) == 0

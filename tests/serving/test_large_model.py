@@ -20,10 +20,14 @@ from recsys.artifacts.servable import Servable, load_servable, make_golden
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
 from recsys.datasets.ratings import Catalogue
+from recsys.feedback.live import LiveFeedback
 from recsys.models.item_item import SparseItemItem
-from recsys.serving.served import ServedModel
+from recsys.serving.served import ServedModel, Viewer
+from recsys.serving.viewers import Viewers
 from recsys.web import server
-from recsys.web.answers import explained, scored
+from recsys.web.answers import explained
+from recsys.web.kept import choose, viewer_answer
+from recsys.web.schemas import RecommendationQuery
 
 N_ITEMS, N_USERS, KEPT = 20_000, 20_000, 200
 GENRES = ("Drama", "Comedy", "Action", "Horror", "Romance", "Sci-Fi", "War", "Western")
@@ -133,17 +137,21 @@ def best_ms(act: Callable[[int], object]) -> float:
     return min(times) * 1000
 
 
+def viewer_of(model: ServedModel, user: int) -> Viewer:
+    viewer = Viewers(LiveFeedback(Path(), enabled=False)).find(model, model.servable.contents.user_ids[user], 0)
+    assert viewer is not None
+    return viewer
+
+
 def recommend(model: ServedModel, user: int, n: int) -> bytes:
     """What a request does on the loop for a user not asked for before, with a filter not asked for before."""
-    scores = model.scores_of_user(user)
-    mask = model.mask(("Drama", "Sci-Fi"), 1950 + user % 30, None)
-    items = model.recommender.select(scores, n, excluded=model.rated_by(user), allowed=mask)
-    return scored(model, items, scores.values[items])
+    query = RecommendationQuery(n=n, genre=("Drama", "Sci-Fi"), year_from=1950 + user % 30)
+    return viewer_answer(model, viewer_of(model, user), query)
 
 
 def explain(model: ServedModel, user: int) -> bytes:
-    scores = model.scores_of_user(user)
-    return explained(model, model.recommender.select(scores, 10, excluded=model.rated_by(user)), scores)
+    scores, items = choose(model, viewer_of(model, user), RecommendationQuery(n=10))
+    return explained(model, items, scores)
 
 
 def search(model: ServedModel, query: str) -> int:

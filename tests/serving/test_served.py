@@ -1,6 +1,7 @@
 """A model made ready: filters, likeness, fragments and caches that stay within their bounds."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from recsys.artifacts.contents import Contents
 from recsys.artifacts.servable import Servable
 from recsys.datasets.ratings import Catalogue
+from recsys.feedback.live import LiveFeedback
 from recsys.serving.cache import BoundedCache
-from recsys.serving.served import ServedModel
+from recsys.serving.served import ServedModel, Viewer
+from recsys.serving.viewers import Viewers
 
 
 def no_pause() -> None: ...
@@ -189,11 +192,18 @@ def test_a_model_of_nothing_can_be_asked(served_servable: Servable) -> None:
     assert mask.size == 0
 
 
-def test_a_users_scores_are_kept_and_the_same(model: ServedModel, served_servable: Servable) -> None:
-    first = model.scores_of_user(3)
+def viewer_of(model: ServedModel, user: int) -> Viewer:
+    viewer = Viewers(LiveFeedback(Path(), enabled=False)).find(model, model.servable.contents.user_ids[user], 0)
+    assert viewer is not None
+    return viewer
 
-    assert model.scores_of_user(3) is first
-    np.testing.assert_array_equal(served_servable.recommender.scores(served_servable.history(3)).values, first.values)
+
+def test_a_viewers_scores_are_kept_and_the_same(model: ServedModel, served_servable: Servable) -> None:
+    first = viewer_of(model, 3)
+
+    assert viewer_of(model, 3) is first
+    expected = served_servable.recommender.scores(served_servable.history(3)).values
+    np.testing.assert_array_equal(expected, first.scores.values)
 
 
 @settings(deadline=None)
@@ -203,18 +213,18 @@ def test_a_walk_through_a_ranking_chooses_what_a_selection_does(
 ) -> None:
     genres, year_from, year_to = asked
     ids = [model.item_ids[item] if item >= 0 else "no such item" for item in excluded]
-    scores, seen = model.scores_of_user(user), model.rated_by(user)
+    viewer = viewer_of(model, user)
 
-    expected = model.select(scores, n, seen, ids, model.mask(genres, year_from, year_to))
+    expected = model.select(viewer.scores, n, viewer.seen, ids, model.mask(genres, year_from, year_to))
 
-    assert expected.tolist() == model.walk(model.ranking_of_user(user), n, genres, (year_from, year_to), ids).tolist()
+    assert expected.tolist() == model.walk(model.ranking_of(viewer), n, genres, (year_from, year_to), ids).tolist()
 
 
 def test_a_ranking_that_was_cut_short_says_so(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert model.holds_all(model.ranking_of_user(1))
+    assert model.holds_all(model.ranking_of(viewer_of(model, 1)))
     monkeypatch.setattr("recsys.serving.served._RANKED", 30)
 
-    assert not model.holds_all(model.ranking_of_user(2))
+    assert not model.holds_all(model.ranking_of(viewer_of(model, 2)))
 
 
 def test_unknown_ids_are_no_indices(model: ServedModel) -> None:
@@ -230,13 +240,13 @@ def test_caches_stay_within_their_bytes_however_much_is_asked(served_servable: S
     made = ServedModel(served_servable, score_cache_bytes=10 * one, answer_cache_bytes=1000, pause=no_pause)
 
     for user in range(len(made.user_index)):
-        made.scores_of_user(user)
+        viewer_of(made, user)
     for year in range(5000):
         made.mask((), year, None)
 
-    for cache in (made._scores, made._masks, made.answers):
+    for cache in (made.viewers, made._masks, made.answers):
         assert sum(size for _, size in cache._kept.values()) == cache._bytes <= cache._max_bytes
-    assert len(made._scores._kept) in range(1, 12)
+    assert len(made.viewers._kept) in range(1, 12)
     assert len(made._masks._kept) == 256
 
 
@@ -245,7 +255,7 @@ def test_a_cache_of_no_bytes_keeps_nothing(served_servable: Servable) -> None:
 
     made.answers.put("a", b"b", 1)
     assert made.answers.get("a") is None
-    np.testing.assert_array_equal(made.scores_of_user(1).values, made.scores_of_user(1).values)
+    np.testing.assert_array_equal(viewer_of(made, 1).scores.values, viewer_of(made, 1).scores.values)
 
 
 actions = st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(0, 12)), max_size=40)

@@ -1,0 +1,138 @@
+"""The vocabulary of this room: what can be asked of the store, and what came of it.
+
+Must not know SQL, and must not validate: whoever makes a change has checked it.
+"""
+
+import hmac
+from dataclasses import dataclass
+from typing import Literal
+
+from recsys.datasets.events import Event, Events, ItemChange
+from recsys.errors import RecsysError
+
+ShownKind = Literal["impression", "click", "watch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """One rating as it comes in. `timestamp` is unix seconds, None for the time of arrival. An `event_id` is the
+    sender's own name for it and makes a resend harmless.
+    """
+
+    user_id: str
+    item_id: str
+    value: float
+    timestamp: int | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Something happened to an item that was recommended."""
+
+    recommendation_id: str
+    kind: ShownKind
+    item_id: str
+    model_version: str
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutRatings:
+    """Keep all of these, or none."""
+
+    ratings: tuple[Rating, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRating:
+    """Take one user's rating of one item back, wherever it came from."""
+
+    user_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetUser:
+    """Remove all there is of a user and keep a keyed hash of the id."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutItem:
+    """Register an item, replace what was said of it, or withdraw it. The store gives it a sequence of its own."""
+
+    item: ItemChange
+
+
+@dataclass(frozen=True, slots=True)
+class RecordShown:
+    """Count what was shown, clicked or watched."""
+
+    shown: tuple[Shown, ...]
+
+
+Change = PutRatings | DeleteRating | ForgetUser | PutItem | RecordShown
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A user was forgotten at `sequence`. `user_id` is known only straight afterwards, None when read back."""
+
+    user_hash: bytes
+    sequence: int
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one change: what memory has to follow, or the `error` because of which nothing of it was kept.
+
+    `accepted` and `duplicates` count ratings or shown items.
+    """
+
+    accepted: int = 0
+    duplicates: int = 0
+    events: tuple[Event, ...] = ()
+    item: ItemChange | None = None
+    forgotten: Forgotten | None = None
+    shown: tuple[Shown, ...] = ()
+    error: RecsysError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One commit: `outcomes` in the order asked, and the store's sequence `before` and after it."""
+
+    before: int
+    sequence: int
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All that was written in a range of sequences ending with `sequence`, as the store holds it now: what a
+    forgetting removed and what a later word on an item replaced are not among it. Each part is in order of sequence.
+    """
+
+    events: Events
+    items: tuple[ItemChange, ...]
+    forgotten: tuple[Forgotten, ...]
+    sequence: int
+
+
+def n_rows(change: Change) -> int:
+    """How much work a change is, in rows."""
+    match change:
+        case PutRatings(rows) | RecordShown(rows):
+            return len(rows)
+        case _:
+            return 1
+
+
+def user_hash(key: bytes, user_id: str) -> bytes:
+    """HMAC-SHA256(key, user_id in UTF-8), 32 bytes: how a forgotten user is known again. Errors: UnicodeEncodeError
+    for an id with half a surrogate pair. Cost: about a microsecond.
+    """
+    return hmac.digest(key, user_id.encode(), "sha256")

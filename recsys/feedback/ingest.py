@@ -1,0 +1,214 @@
+"""From many requests on the loop to one writer thread: group commit, so that they share an fsync.
+
+Whoever was answered sees their rating in the next answer: the loop first brings memory up to date, in order of
+sequence, and then wakes who waits. What other processes wrote reaches memory the same way. Every wait has a limit.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from recsys.errors import FeedbackFullError, FeedbackUnavailableError, RecsysError
+from recsys.feedback.changes import Change, Changes, Outcome, n_rows
+from recsys.feedback.store import FeedbackStore
+
+_log = structlog.get_logger(__name__)
+#: Beyond so many rows a longer group saves nothing: it would only keep the first waiting, and the loop busy afterwards.
+_ROWS_A_GROUP = 1000
+#: How many of other processes' changes are brought to the loop at once.
+_OUTSIDE_AT_ONCE = 1000
+_RESEND = "send it again; ratings with an event_id are never counted twice"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    change: Change
+    rows: int
+    future: "asyncio.Future[Outcome]"
+
+
+class Ingest:
+    """The way in. `start`, `submit` and `close` belong to one event loop.
+
+    `known` is the sequence up to which memory holds what is in the store. Both callbacks run on the loop, always in
+    order of sequence: `on_outside` for what other processes wrote, `on_written` for a group of our own. At most
+    `max_waiting` rows wait, none longer than `wait_s`; `poll_s` is how late other processes' changes may be noticed.
+    """
+
+    def __init__(
+        self,
+        store: FeedbackStore,
+        *,
+        known: int,
+        on_written: Callable[[Sequence[Outcome]], None],
+        on_outside: Callable[[Changes], None],
+        max_waiting: int = 10_000,
+        wait_s: float = 5.0,
+        poll_s: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._known = known
+        self._on_written = on_written
+        self._on_outside = on_outside
+        self._max_waiting = max_waiting
+        self._wait_s = wait_s
+        self._poll_s = poll_s
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._waiting: set[asyncio.Future[Outcome]] = set()
+        self._waiting_rows = 0
+        self._closing = False
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="feedback-writer", daemon=True)
+        #: Why the last write or look failed, None when it did not; for `/health`.
+        self.problem: str | None = None
+
+    @property
+    def waiting_rows(self) -> int:
+        """How many rows wait to be written or to reach memory."""
+        return self._waiting_rows
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def submit(self, change: Change) -> Outcome:
+        """Return when the change is on disk and in memory.
+
+        Errors: what its outcome says (EventConflictError, InvalidInputError); FeedbackFullError at once when too much
+        waits; FeedbackUnavailableError when it cannot be written, or not in time. If the caller is cancelled or the
+        time is over, it is written whole or not at all.
+        """
+        rows = n_rows(change)
+        if self._closing:
+            raise FeedbackUnavailableError("the service is stopping", hint=_RESEND)
+        if self._waiting_rows and self._waiting_rows + rows > self._max_waiting:
+            raise FeedbackFullError(f"{self._waiting_rows} ratings are waiting to be written", hint="send them later")
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._waiting_rows += rows
+        self._waiting.add(future)
+        self._queue.put(_Waiting(change, rows, future))
+        try:
+            async with asyncio.timeout(self._wait_s):
+                return await future
+        except TimeoutError:
+            raise FeedbackUnavailableError(f"not written within {self._wait_s:g} s", hint=_RESEND) from None
+        finally:
+            self._waiting.discard(future)
+
+    async def close(self, within_s: float) -> None:
+        """Take nothing more, write what waits, and end; what is not written in time fails."""
+        self._closing = True
+        self._queue.put(None)
+        try:
+            async with asyncio.timeout(within_s):
+                await self._ended.wait()
+        except TimeoutError:
+            _log.warning("ratings could not be written before the end", rows=self._waiting_rows)
+            for future in self._waiting:
+                _fail(future, FeedbackUnavailableError("the service is stopping", hint=_RESEND))
+        else:
+            self._thread.join()
+
+    def _run(self) -> None:
+        """The writer thread: a group, then the next; a look at what others wrote whenever there is none."""
+        while (group := self._take()) is not None:
+            if group:
+                self._write(group)
+            else:
+                self._look()
+        self._to_loop(self._ended.set)
+
+    def _take(self) -> list[_Waiting] | None:
+        """Return what waits; an empty group after `poll_s` without any, None at the end."""
+        group: list[_Waiting] = []
+        rows = 0
+        with contextlib.suppress(queue.Empty):
+            waiting = self._queue.get(timeout=self._poll_s)
+            while waiting is not None:
+                group.append(waiting)
+                rows += waiting.rows
+                if rows >= _ROWS_A_GROUP:
+                    return group
+                waiting = self._queue.get_nowait()
+            if not group:
+                return None
+            self._queue.put(None)
+        return group
+
+    def _write(self, group: list[_Waiting]) -> None:
+        rows = sum(waiting.rows for waiting in group)
+        group = [waiting for waiting in group if not waiting.future.done()]
+        outcomes: tuple[Outcome, ...] = ()
+        error: RecsysError | None = None
+        try:
+            if group:
+                written = self._store.write([waiting.change for waiting in group])
+                self._follow(written.before)
+                self._known, outcomes = written.sequence, written.outcomes
+        except Exception as caught:
+            error = self._note(caught)
+        else:
+            self.problem = None
+        self._to_loop(self._deliver, group, rows, outcomes, error)
+
+    def _look(self) -> None:
+        try:
+            self._store.scrub()
+            self._follow(self._store.sequence)
+        except Exception as caught:
+            self._note(caught)
+        else:
+            self.problem = None
+
+    def _follow(self, sequence: int) -> None:
+        """Bring what others wrote, up to `sequence`, to memory."""
+        while self._known < sequence:
+            changes = self._store.changes(self._known, up_to=sequence, most=_OUTSIDE_AT_ONCE)
+            self._to_loop(self._on_outside, changes)
+            self._known = changes.sequence
+
+    def _note(self, caught: Exception) -> RecsysError:
+        """Log a failure, once while it stays the same, and make it one that a request can be answered with."""
+        error = caught if isinstance(caught, FeedbackUnavailableError) else None
+        if error is None:
+            _log.exception("the writer of ratings failed")
+            error = FeedbackUnavailableError(f"the writer failed: {type(caught).__name__}")
+        elif error.detail != self.problem:
+            _log.warning("ratings cannot be kept now", reason=error.detail)
+        self.problem = error.detail
+        return error
+
+    def _to_loop(self, callback: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _deliver(
+        self, group: list[_Waiting], rows: int, outcomes: tuple[Outcome, ...], error: RecsysError | None
+    ) -> None:
+        """On the loop: memory first, then those who wait."""
+        self._waiting_rows -= rows
+        if outcomes and error is None:
+            try:
+                self._on_written(outcomes)
+            except Exception:
+                _log.exception("what was written did not reach memory")
+                error = RecsysError("it is on disk, and counts after the next start")
+        if error is not None:
+            for waiting in group:
+                _fail(waiting.future, type(error)(error.detail, hint=error.hint))
+            return
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if outcome.error is not None:
+                _fail(waiting.future, outcome.error)
+            elif not waiting.future.done():
+                waiting.future.set_result(outcome)
+
+
+def _fail(future: "asyncio.Future[Outcome]", error: RecsysError) -> None:
+    if not future.done():
+        future.set_exception(error)

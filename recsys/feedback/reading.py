@@ -1,0 +1,178 @@
+"""Reading a feedback database, from any thread and any process, whether or not somebody writes to it.
+
+Each method takes a short-lived read-only connection and sees one moment of the store. Must not write.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from recsys.datasets.events import Event, Events, ItemChange
+from recsys.datasets.ratings import Int32, freeze
+from recsys.feedback.changes import Changes, Forgotten, user_hash
+from recsys.feedback.database import connect_to_read, corrupt, translating
+from recsys.feedback.schema import Identity, read_identity
+
+_CHUNK = 5000
+_LAST = 2**63 - 1
+#: A column of a chunk as one text of numbers, which numpy parses: half the time of a million rows of Python objects,
+#: and SQLite works without the GIL. A row is found by its sequence, so the scan is in that order.
+_COLUMNS = """
+SELECT group_concat(sequence), group_concat(uid), group_concat(iid), group_concat(ifnull(value, 'nan')),
+    group_concat(timestamp), count(*)
+FROM events NOT INDEXED WHERE sequence > ? AND sequence <= ?"""
+_EVENTS = """
+SELECT user_id, item_id, value, timestamp, sequence FROM events JOIN users USING (uid) JOIN items USING (iid)
+WHERE {} ORDER BY sequence"""
+
+
+class FeedbackReader:
+    """What is in the store. `sequence` bounds are exclusive below (`after`) and inclusive above (`up_to`)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._identity: Identity | None = None
+
+    @property
+    def store_id(self) -> str:
+        """The store's name, for cutoffs: another file has another."""
+        return self.identity().store_id
+
+    @property
+    def key(self) -> bytes:
+        """What forgotten users are hashed with."""
+        return self.identity().key
+
+    def identity(self) -> Identity:
+        if self._identity is None:
+            with self._reading() as db:
+                self._identity = read_identity(db)
+            if self._identity is None:
+                raise corrupt(self.path, "has lost its identity")
+        return self._identity
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last change. A service compares it with what it has in memory to learn, for some 200 µs,
+        whether another process has written; `changes` then gives what.
+        """
+        with self._reading() as db:
+            return _sequence(db)
+
+    def changes(self, after: int = 0, *, up_to: int | None = None, most: int | None = None) -> Changes:
+        """Return everything written after a sequence, as of one moment; at most `most` sequence numbers on, for a
+        reader who must not take too much at once. Its `sequence` is where to go on from.
+        """
+        with self._reading() as db:
+            last = max(after, min(_sequence(db), _LAST if up_to is None else up_to))
+            if most is not None:
+                last = min(last, after + most)
+            return Changes(_events(db, after, last), _items(db, after, last), _forgotten(db, after, last), last)
+
+    def events(self, after: int = 0, *, up_to: int | None = None) -> Events:
+        """Return events as columns, in order of sequence.
+
+        Errors: FeedbackUnavailableError, FeedbackCorruptError. Cost: about a second for 1,000,000, and little memory
+        beside the columns.
+        """
+        with self._reading() as db:
+            return _events(db, after, min(_sequence(db), _LAST if up_to is None else up_to))
+
+    def items(self) -> tuple[ItemChange, ...]:
+        """Return what was said of items by hand, the last word on each."""
+        with self._reading() as db:
+            return _items(db, 0, _LAST)
+
+    def forgotten(self) -> tuple[Forgotten, ...]:
+        """Return whom to forget, each with the last time it was asked."""
+        with self._reading() as db:
+            return _forgotten(db, 0, _LAST)
+
+    def ratings_of(self, user_id: str) -> tuple[Event, ...]:
+        """Return one user's events in order of sequence, deletions among them."""
+        digest = user_hash(self.key, user_id)
+        with self._reading() as db:
+            rows = db.execute(_EVENTS.format("uid = (SELECT uid FROM users WHERE hash = ?)"), (digest,))
+            return tuple(Event(*row) for row in rows)
+
+    def in_chunks(self, *, up_to: int | None = None, size: int = _CHUNK) -> Iterator[tuple[Event, ...]]:
+        """Go through all events in order, in bounded memory, holding no snapshot between two chunks."""
+        last, end = 0, self.sequence if up_to is None else up_to
+        query = _EVENTS.format("sequence > ? AND sequence <= ?") + " LIMIT ?"
+        while True:
+            with self._reading() as db:
+                chunk = tuple(Event(*row) for row in db.execute(query, (last, end, size)))
+            if not chunk:
+                return
+            yield chunk
+            last = chunk[-1].sequence
+
+    def shown_counts(self) -> dict[tuple[str, str, str], int]:
+        """Return how often each (model_version, strategy, kind) was counted."""
+        with self._reading() as db:
+            rows = db.execute("SELECT model_version, strategy, kind, count FROM shown_counts")
+            return {(version, strategy, kind): count for version, strategy, kind, count in rows}
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with translating(self.path), closing(connect_to_read(self.path)) as db:
+            db.execute("BEGIN")
+            yield db
+
+
+def _sequence(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT sequence FROM store").fetchone()[0])
+
+
+def _events(db: sqlite3.Connection, after: int, last: int) -> Events:
+    bounds = (after, last)
+    (size,) = db.execute("SELECT count(*) FROM events WHERE sequence > ? AND sequence <= ?", bounds).fetchone()
+    uids, iids = np.empty(size, np.int32), np.empty(size, np.int32)
+    values, timestamps, sequences = np.empty(size, np.float32), np.empty(size, np.int64), np.empty(size, np.int64)
+    columns: tuple[NDArray[Any], ...] = (sequences, uids, iids, values, timestamps)
+    filled = 0
+    while filled < size:
+        *texts, found = db.execute(_COLUMNS, (after, min(after + _CHUNK, last))).fetchone()
+        if found:
+            for column, text in zip(columns, texts, strict=True):
+                column[filled : filled + found] = np.fromstring(text, column.dtype, sep=",")
+        filled, after = filled + found, after + _CHUNK
+    users, user_ids = _named(db, uids, "SELECT user_id FROM users WHERE uid IN (SELECT value FROM json_each(?))")
+    items, item_ids = _named(db, iids, "SELECT item_id FROM items WHERE iid IN (SELECT value FROM json_each(?))")
+    for column in (users, items, values, timestamps, sequences):
+        freeze(column)
+    return Events(users, items, values, timestamps, sequences, user_ids, item_ids)
+
+
+def _named(db: sqlite3.Connection, numbers: Int32, query: str) -> tuple[Int32, tuple[str, ...]]:
+    """Replace a column of row numbers by positions in the texts that they stand for, in order of row number."""
+    wanted, positions = np.unique(numbers, return_inverse=True)
+    rows = db.execute(f"{query} ORDER BY rowid", (orjson.dumps(wanted.tolist()).decode(),))
+    return positions.astype(np.int32), tuple(text for (text,) in rows)
+
+
+def _items(db: sqlite3.Connection, after: int, last: int) -> tuple[ItemChange, ...]:
+    rows = db.execute(
+        "SELECT item_id, title, year, genres, imdb_id, tmdb_id, withdrawn, sequence"
+        " FROM catalogue JOIN items USING (iid) WHERE sequence > ? AND sequence <= ? ORDER BY sequence",
+        (after, last),
+    )
+    return tuple(
+        ItemChange(item_id, title, year, tuple(orjson.loads(genres)), imdb_id, tmdb_id, bool(withdrawn), sequence)
+        for item_id, title, year, genres, imdb_id, tmdb_id, withdrawn, sequence in rows
+    )
+
+
+def _forgotten(db: sqlite3.Connection, after: int, last: int) -> tuple[Forgotten, ...]:
+    rows = db.execute(
+        "SELECT hash, sequence FROM forgotten JOIN users USING (uid) WHERE sequence > ? AND sequence <= ?"
+        " ORDER BY sequence",
+        (after, last),
+    )
+    return tuple(Forgotten(digest, sequence) for digest, sequence in rows)

@@ -1,0 +1,165 @@
+"""The store that writes: many changes in one transaction and one fsync (WAL, `synchronous=FULL`).
+
+Owns the one writing connection of a process: how it is opened, waits for its turn, and is opened again after a
+failure. Other processes may write too; SQLite's lock keeps them apart, and the sequence tells who follows whom.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from recsys.errors import FeedbackUnavailableError
+from recsys.feedback.changes import Change, Written
+from recsys.feedback.database import connect, feedback_path, is_busy, translating
+from recsys.feedback.reading import FeedbackReader
+from recsys.feedback.schema import ensure, inspect, read_identity
+from recsys.feedback.transaction import Transaction
+
+_log = structlog.get_logger(__name__)
+#: How often a writer asks for its turn. SQLite itself asks up to 100 ms apart, and would miss an import's pauses.
+_ASK_S = 0.001
+_SCRUB_S = 0.1
+_RESTART = "restart the service"
+
+
+class FeedbackStore(FeedbackReader):
+    """The feedback of one state directory, for reading and writing. Thread-safe; every method blocks for the disk.
+
+    `clock` gives unix seconds: the time of arrival. `lock_wait_s` bounds the wait for another process.
+    """
+
+    def __init__(self, state: Path, *, clock: Callable[[], float] = time.time, lock_wait_s: float = 2.0) -> None:
+        super().__init__(feedback_path(state))
+        self._clock = clock
+        self._lock_wait_s = lock_wait_s
+        self._one_at_a_time = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._highest = 0
+        self._must_scrub = True
+
+    def open(self) -> None:
+        """Make the database if there is none, check it, and connect. Without it, the first write does so.
+
+        Errors: FeedbackCorruptError for one that must not be used; FeedbackUnavailableError for one that cannot be
+        used now, where each write tries again, and reading may work. Cost: .3 s for 1,000,000 ratings.
+        """
+        with self._one_at_a_time, translating(self.path):
+            self._connect()
+        self.scrub()
+
+    def close(self) -> None:
+        with self._one_at_a_time:
+            self._disconnect()
+
+    def write(self, changes: Sequence[Change]) -> Written:
+        """Keep `changes` in order, in one commit. When this returns they are on disk.
+
+        Errors: FeedbackUnavailableError, FeedbackCorruptError, with the reason; then nothing is kept, or if the disk
+        failed in the very commit, all of it: the sequence tells. What is wrong with one change is in its outcome, and
+        does not hurt the others. Cost: one fsync, and some 30 µs a rating.
+        """
+        with self.transaction() as transaction:
+            before = transaction.sequence
+            outcomes = tuple(transaction.apply(change) for change in changes)
+        if any(outcome.forgotten for outcome in outcomes):
+            self._must_scrub = True
+            self.scrub()
+        return Written(before, transaction.sequence, outcomes)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Hold the right to write, and commit at the end; after any error nothing is kept."""
+        with self._one_at_a_time, translating(self.path):
+            db = self._connect()
+            try:
+                if not _patiently(lambda: _begin(db), self._lock_wait_s):
+                    raise FeedbackUnavailableError(f"{self.path} is locked by another process")
+                (sequence,) = db.execute("SELECT sequence FROM store").fetchone()
+                if sequence < self._highest:
+                    raise FeedbackUnavailableError(f"{self.path} is an older copy of itself", hint=_RESTART)
+                transaction = Transaction(db, self.key, sequence, int(self._clock()))
+                yield transaction
+                if transaction.sequence != sequence:
+                    db.execute("UPDATE store SET sequence = ?", (transaction.sequence,))
+                db.execute("COMMIT")
+                self._highest = transaction.sequence
+            except BaseException:
+                self._disconnect()
+                raise
+
+    def scrub(self) -> bool:
+        """After a forgetting, empty the log, which still holds what was overwritten. False: somebody reads from it,
+        or the disk failed; call it again later. Costs nothing when there is nothing to do.
+        """
+        if not self._must_scrub:
+            return True
+        try:
+            with self._one_at_a_time, translating(self.path):
+                db = self._connect()
+                self._must_scrub = not _patiently(lambda: _empty_log(db), _SCRUB_S)
+        except FeedbackUnavailableError as error:
+            _log.warning("the log of ratings cannot be emptied now", reason=error.detail)
+        return not self._must_scrub
+
+    def _connect(self) -> sqlite3.Connection:
+        """Return the writing connection, a new one after a failure. A store that was put in the place of the one
+        opened first is not written to: what is in memory and the cutoffs of models would not fit it.
+        """
+        if self._identity is None:
+            ensure(self.path)
+            self._identity = inspect(self.path)
+        found = self.path.stat()
+        file = (found.st_dev, found.st_ino)
+        if self._db is not None and self._file == file:
+            return self._db
+        self._disconnect()
+        db = connect(self.path, busy_timeout_s=0)
+        try:
+            if read_identity(db) != self._identity:
+                raise FeedbackUnavailableError(f"{self.path} was replaced by another store", hint=_RESTART)
+            for setting in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY", "cache_size = -16000"):
+                db.execute(f"PRAGMA {setting}")
+        except BaseException:
+            db.close()
+            raise
+        self._db, self._file = db, file
+        return db
+
+    def _disconnect(self) -> None:
+        """Closing rolls back what was not committed."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+
+def _patiently(attempt: Callable[[], bool], wait_s: float) -> bool:
+    """Try until it is done; false after `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    while not attempt():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_ASK_S)
+    return True
+
+
+def _begin(db: sqlite3.Connection) -> bool:
+    """Take the right to write, false when somebody has it."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if not is_busy(error):
+            raise
+        return False
+    return True
+
+
+def _empty_log(db: sqlite3.Connection) -> bool:
+    """Move what is in the log into the database and cut the log to nothing, false when somebody needs it."""
+    busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy

@@ -1,0 +1,45 @@
+"""What tests of the feedback store share: short ways to change and to read one."""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from recsys.datasets.events import Event, Events, ItemChange
+from recsys.feedback.changes import Change, Outcome, PutRatings, Rating
+from recsys.feedback.store import FeedbackStore
+
+OpenStore = Callable[..., FeedbackStore]
+#: The time of arrival in every test that does not say otherwise.
+NOW = 1_700_000_000
+FILM = ItemChange("900", "Stalker", 1979, ("Drama", "Sci-Fi"), "tt0079944", None, withdrawn=False, sequence=0)
+
+
+def put(*ratings: Rating) -> PutRatings:
+    return PutRatings(ratings)
+
+
+def numbered(numbers: Iterable[int]) -> PutRatings:
+    """A rating for each number, unlike every other."""
+    return put(*(Rating(f"user{n % 10}", f"item{n}", 1.0 + n % 5, 1000 + n) for n in numbers))
+
+
+def write(store: FeedbackStore, change: Change) -> Outcome:
+    (outcome,) = store.write([change]).outcomes
+    return outcome
+
+
+def rows(events: Events) -> list[Event]:
+    columns = (events.users, events.items, events.values, events.timestamps, events.sequences)
+    return [
+        Event(events.user_ids[user], events.item_ids[item], None if math.isnan(value) else value, timestamp, sequence)
+        for user, item, value, timestamp, sequence in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def item_numbers(store: FeedbackStore) -> list[int]:
+    """The numbers of `numbered` ratings that the store holds, in order."""
+    return [int(event.item_id.removeprefix("item")) for event in rows(store.events())]
+
+
+def all_bytes(directory: Path) -> bytes:
+    return b"\n".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
