@@ -3,9 +3,9 @@
 import structlog
 import uvloop
 
-from recsys.cli.allocator import return_memory
 from recsys.cli.logs import configure_logging
 from recsys.errors import SettingsError
+from recsys.serving.allocator import return_memory
 from recsys.settings import Settings
 from recsys.web.server import serve
 

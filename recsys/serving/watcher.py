@@ -20,6 +20,7 @@ from recsys.artifacts.store import Entry, Listing, ModelStore
 from recsys.artifacts.turns import yield_to_loop
 from recsys.artifacts.version import Version
 from recsys.errors import RecsysError, StoreError, VersionIncompleteError, VersionInvalidError
+from recsys.serving.allocator import trim
 from recsys.serving.hints import follow_hints
 from recsys.serving.policy import Decision, Situation, decide
 from recsys.serving.served import Remake, ServedModel
@@ -280,6 +281,7 @@ def _free(pieces: list[object]) -> None:
     while pieces:
         pieces.pop()
         yield_to_loop()
+    trim()
 
 
 def _is_served(current: ServedModel, entry: Entry) -> bool:

@@ -293,4 +293,4 @@ def test_a_commit_waits_for_the_disk_and_deletion_overwrites(store: FeedbackStor
     db = store._connect()
 
     found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "secure_delete")]
-    assert ["wal", 2, 1] == found
+    assert found == ["wal", 2, 1]
