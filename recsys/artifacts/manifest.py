@@ -75,7 +75,7 @@ class Cutoff(Record):
     """How far feedback was taken in: a sequence number of one feedback store."""
 
     store_id: str
-    sequence: int = Field(ge=0)
+    sequence: int = Field(ge=0, le=2**62)
 
 
 class DataSummary(Record):

@@ -88,6 +88,15 @@ class ModelStore:
         self._seen = {str(entry.version): entry for entry in entries}
         return Listing(tuple(sorted(entries, key=lambda entry: entry.version)), tuple(strangers))
 
+    def highest_cutoff(self, store_id: str) -> int:
+        """Return up to which sequence of a feedback store any version was trained; 0 if none was, or none is seen."""
+        try:
+            entries = self.scan().entries
+        except StoreError:
+            return 0
+        cutoffs = [entry.manifest.data.feedback_cutoff for entry in entries if entry.manifest is not None]
+        return max((cutoff.sequence for cutoff in cutoffs if cutoff and cutoff.store_id == store_id), default=0)
+
     def _look(self, version: Version) -> Entry:
         path = self.path(version)
         fingerprint = _fingerprint(path)

@@ -64,7 +64,7 @@ class Ingest:
         self._closing = False
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="feedback-writer", daemon=True)
-        #: Why the last write or look failed, None when it did not; for `/health`.
+        #: Why ratings cannot be kept now, None when they can, also when nobody sends any; for `/health`.
         self.problem: str | None = None
 
     @property
@@ -153,17 +153,19 @@ class Ingest:
         except Exception as caught:
             error = self._note(caught)
         else:
-            self.problem = None
+            self._note_success()
         self._to_loop(self._deliver, group, rows, outcomes, error)
 
     def _look(self) -> None:
         try:
             self._store.scrub()
+            if self.problem is not None:
+                self._store.try_writing()
             self._follow(self._store.sequence)
         except Exception as caught:
             self._note(caught)
         else:
-            self.problem = None
+            self._note_success()
 
     def _follow(self, sequence: int) -> None:
         """Bring what others wrote, up to `sequence`, to memory."""
@@ -182,6 +184,11 @@ class Ingest:
             _log.warning("ratings cannot be kept now", reason=error.detail)
         self.problem = error.detail
         return error
+
+    def _note_success(self) -> None:
+        if self.problem is not None:
+            _log.info("ratings are kept again")
+        self.problem = None
 
     def _to_loop(self, callback: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more

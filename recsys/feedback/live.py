@@ -79,16 +79,16 @@ class LiveFeedback:
         """How often what was counted, by (version, strategy, kind). Reads the disk."""
         return self.store.shown_counts() if self.enabled else {}
 
-    async def start(self) -> None:
+    async def start(self, learned: Callable[[str], int] = lambda store_id: 0) -> None:
         """Read the store and open the way in. A store that cannot be written now is read if it can be, and each write
-        tries again.
+        tries again. `learned` says up to which sequence of a store any model was trained.
 
         Errors: FeedbackCorruptError for a database that must not be used.
         """
         if not self.enabled:
             return
         try:
-            await asyncio.to_thread(self.store.open)
+            await asyncio.to_thread(self._open, learned)
         except FeedbackCorruptError:
             raise
         except FeedbackUnavailableError as error:
@@ -127,6 +127,10 @@ class LiveFeedback:
             hint = "RECSYS_FEEDBACK__ENABLED=true takes ratings in"
             raise FeedbackUnavailableError("this service takes no ratings in", hint=hint)
         return await self._ingest.submit(change)
+
+    def _open(self, learned: Callable[[str], int]) -> None:
+        self.store.open()
+        self.store.skip_to(learned(self.store.store_id))
 
     def _read(self) -> tuple[Changes, Overlay]:
         store = self.store

@@ -137,12 +137,14 @@ def _events(db: sqlite3.Connection, after: int, last: int) -> Events:
     values, timestamps, sequences = np.empty(size, np.float32), np.empty(size, np.int64), np.empty(size, np.int64)
     columns: tuple[NDArray[Any], ...] = (sequences, uids, iids, values, timestamps)
     filled = 0
-    while filled < size:
+    while filled < size and after < last:
         *texts, found = db.execute(_COLUMNS, (after, min(after + _CHUNK, last))).fetchone()
         if found:
             for column, text in zip(columns, texts, strict=True):
                 column[filled : filled + found] = np.fromstring(text, column.dtype, sep=",")
         filled, after = filled + found, after + _CHUNK
+    if filled != size:
+        raise sqlite3.DatabaseError(f"{size} ratings were counted and {filled} found")
     users, user_ids = _named(db, uids, "SELECT user_id FROM users WHERE uid IN (SELECT value FROM json_each(?))")
     items, item_ids = _named(db, iids, "SELECT item_id FROM items WHERE iid IN (SELECT value FROM json_each(?))")
     for column in (users, items, values, timestamps, sequences):

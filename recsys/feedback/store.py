@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
-
 from recsys.errors import FeedbackUnavailableError
 from recsys.feedback.changes import Change, Written
 from recsys.feedback.database import connect, feedback_path, is_busy, translating
@@ -20,7 +18,6 @@ from recsys.feedback.reading import FeedbackReader
 from recsys.feedback.schema import ensure, inspect, read_identity
 from recsys.feedback.transaction import Transaction
 
-_log = structlog.get_logger(__name__)
 #: How often a writer asks for its turn. SQLite itself asks up to 100 ms apart, and would miss an import's pauses.
 _ASK_S = 0.001
 _SCRUB_S = 0.1
@@ -103,9 +100,24 @@ class FeedbackStore(FeedbackReader):
             with self._one_at_a_time, translating(self.path):
                 db = self._connect()
                 self._must_scrub = not _patiently(lambda: _empty_log(db), _SCRUB_S)
-        except FeedbackUnavailableError as error:
-            _log.warning("the log of ratings cannot be emptied now", reason=error.detail)
+        except FeedbackUnavailableError:
+            return False
         return not self._must_scrub
+
+    def skip_to(self, sequence: int) -> None:
+        """Have the next change come after `sequence`. Errors: as `write`.
+
+        For a database restored from a backup: models were trained up to a later sequence than it knows, and would take
+        what comes now for what they have learned.
+        """
+        if self.sequence < sequence:
+            with self.transaction() as transaction:
+                transaction.sequence = max(transaction.sequence, sequence)
+
+    def try_writing(self) -> None:
+        """Change nothing, but go all the way to the disk. Errors: as `write`."""
+        with self.transaction() as transaction:
+            transaction.db.execute("UPDATE store SET sequence = sequence")
 
     def _connect(self) -> sqlite3.Connection:
         """Return the writing connection, a new one after a failure. A store that was put in the place of the one

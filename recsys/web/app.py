@@ -173,7 +173,7 @@ def build_app(settings: Settings) -> web.Application:
 
     app.cleanup_ctx.append(_directories(store, marks, ledger, events))
     app.cleanup_ctx.append(_workers(workers))
-    app.cleanup_ctx.append(_feedback(feedback, settings.server.shutdown_s / 4))
+    app.cleanup_ctx.append(_feedback(feedback, store, settings.server.shutdown_s / 4))
     app.cleanup_ctx.append(_loop_lag(telemetry))
     app.cleanup_ctx.append(_task("retention", retention.run))
     app.cleanup_ctx.append(_training(retrainer))
@@ -225,9 +225,9 @@ def _directories(store: ModelStore, marks: Marks, ledger: Ledger, events: EventH
     return run
 
 
-def _feedback(feedback: LiveFeedback, within_s: float) -> _Context:
+def _feedback(feedback: LiveFeedback, store: ModelStore, within_s: float) -> _Context:
     async def run(app: web.Application) -> AsyncIterator[None]:
-        await feedback.start()
+        await feedback.start(store.highest_cutoff)
         yield
         await feedback.close(within_s)
 

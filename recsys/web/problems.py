@@ -16,6 +16,7 @@ _RETRY_AFTER_S = {
     "too_many_tries": 60,
     "store_unavailable": 10,
     "feedback_unavailable": 5,
+    "feedback_corrupt": 60,
     "too_many_ratings": 1,
 }
 _TITLES = {

@@ -181,6 +181,7 @@ def assert_nothing_left(directory: Path, planted: dict[Path, bytes], moment: str
     assert (os.listdir(staging) if staging.is_dir() else []) == [], moment
     known = {models / ".staging", models / ".lock", state / "jobs.jsonl", state / "store", *versions}
     known |= {state / "store" / name for name in (".lock", "pin.json", "quarantine.json")}
+    known |= {state / f"feedback.sqlite{suffix}" for suffix in ("", "-wal", "-shm")}
     strangers = {*planted, models / "v1.0.0.bak"}
     found = {*models.iterdir(), *state.iterdir(), *(state / "store").iterdir()}
     assert set() == found - known - strangers, moment

@@ -1,0 +1,43 @@
+"""Store, ingest and overlay together: what a restart and a restored database leave in memory."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from recsys.feedback.changes import PutRatings, Rating
+from recsys.feedback.live import LiveFeedback
+
+
+def rate(state: Path, *items: str, learned: int = 0) -> tuple[list[int], LiveFeedback]:
+    """Start, rate `items` one after the other, stop; the sequences given, and the feedback for a look."""
+
+    async def run() -> tuple[list[int], LiveFeedback]:
+        feedback = LiveFeedback(state, clock=lambda: 1_000.0)
+        await feedback.start(lambda store_id: learned)
+        outcomes = [await feedback.submit(PutRatings((Rating("ann", item, 4.0),))) for item in items]
+        await feedback.close(5)
+        return [outcome.events[0].sequence for outcome in outcomes], feedback
+
+    return asyncio.run(run())
+
+
+def test_a_restart_knows_what_was_rated_before(tmp_path: Path) -> None:
+    rate(tmp_path, "a", "b")
+    sequences, feedback = rate(tmp_path, "c")
+
+    assert sequences == [3]
+    assert feedback.overlay.n_events == 3
+    assert feedback.overlay.latest("ann") == 3
+
+
+def test_after_a_restore_nothing_new_is_taken_for_learned(tmp_path: Path) -> None:
+    rate(tmp_path, "a")
+    shutil.copy(tmp_path / "feedback.sqlite", tmp_path / "backup")
+    rate(tmp_path, "b", "c", "d")  # a model is trained up to 4, and then the disk dies
+    for path in tmp_path.glob("feedback.sqlite*"):
+        path.unlink()
+    (tmp_path / "backup").rename(tmp_path / "feedback.sqlite")
+
+    sequences, _ = rate(tmp_path, "e", learned=4)
+
+    assert sequences == [5]
