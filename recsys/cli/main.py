@@ -72,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     _models_commands(commands)
+    _ratings_commands(commands)
 
     token = commands.add_parser(
         "token",
@@ -119,6 +120,43 @@ def _models_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         action.set_defaults(run=_models, action=name)
 
 
+def _ratings_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    ratings = commands.add_parser(
+        "ratings",
+        help="what people rated, as CSV, out and in",
+        description="What the service was told, as CSV. Works beside a running service, which follows within a second.",
+    )
+    actions = ratings.add_subparsers(title="actions", required=True, metavar="ACTION")
+    export = actions.add_parser(
+        "export",
+        help="write the ratings that count to a CSV file",
+        description="Write what people rated and did not take back as user_id,item_id,rating,timestamp. The file is "
+        "replaced when all is written, and only its owner may read it.",
+        epilog=_BACKUP,
+    )
+    export.add_argument("file", metavar="FILE", help="- writes to standard output")
+    export.set_defaults(run=_export)
+    import_ = actions.add_parser(
+        "import",
+        help="add the ratings of a CSV file",
+        description="Add the ratings that are not there yet. Importing a file again changes nothing, and completes "
+        "what was interrupted. The first line names the columns: user, item, rating, optionally timestamp, in the "
+        "usual spellings. The whole file is checked before any of it is added: it is refused if more rows are bad "
+        "than RECSYS_DATA__MAX_BAD_SHARE. Ratings of items that neither the newest model nor the service knows, and of "
+        "users who were forgotten, are left out.",
+        epilog=_BACKUP,
+    )
+    import_.add_argument("file", type=Path, metavar="FILE")
+    import_.add_argument("--strict", action="store_true", help="refuse a file with any bad row or unknown item")
+    import_.set_defaults(run=_import)
+
+
+_BACKUP = (
+    "What was taken back of the data files, who was forgotten, and what was said of films is not in a CSV file: it is "
+    "in feedback.sqlite in the state directory. A copy of that, made with sqlite3's .backup, is the backup."
+)
+
+
 def _serve(parsed: argparse.Namespace) -> int:
     from recsys.cli.settings import read_settings
 
@@ -161,6 +199,26 @@ def _models(parsed: argparse.Namespace) -> int:
     from recsys.cli import models
 
     return models.run(settings, parsed.action, getattr(parsed, "version", None), as_json=getattr(parsed, "json", False))
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from recsys.cli.settings import read_settings
+
+    settings = read_settings({})
+    _cap_blas_threads(1)
+    from recsys.cli.ratings import export_ratings
+
+    return export_ratings(settings, parsed.file)
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    from recsys.cli.settings import read_settings
+
+    settings = read_settings({})
+    _cap_blas_threads(1)
+    from recsys.cli.ratings import import_file
+
+    return import_file(settings, parsed.file, strict=parsed.strict)
 
 
 def _token(parsed: argparse.Namespace) -> int:

@@ -73,14 +73,16 @@ class RatingScale:
             raise DataError("there is no rating to find the scale of")
         if found[0] < 0:
             raise DataError(f"ratings below zero ({found[0]:g}) are on no scale we know")
+        # as the file has them: 1.1 in float32 is a little more, and 1.1 would be below the scale
+        lowest, highest = float(str(found[0])), float(str(found[-1]))
         if found.size == 1:
-            return cls(float(found[0]), float(found[0]), 1.0)
+            return cls(lowest, highest, 1.0)
         whole = bool(np.all(found == np.round(found)))
         halves = bool(np.all(found * 2 == np.round(found * 2)))
         for low, high, step in ((1, 5, 1), (0.5, 5, 0.5), (1, 10, 1), (0.5, 10, 0.5), (0, 100, 1)):
             if found[0] >= low and found[-1] <= high and (whole if step == 1 else halves):
                 return cls(float(low), float(high), float(step))
-        return cls(float(found[0]), float(found[-1]), 0.01)
+        return cls(lowest, highest, 0.01)
 
 
 @dataclass(frozen=True)
