@@ -99,11 +99,11 @@ class JobEndedError(RecsysError):
 
 
 class NotSignedInError(RecsysError):
-    status, code, title = 401, "not_signed_in", "This address needs the admin token"
+    status, code, title = 401, "not_signed_in", "This address needs a token or a key"
 
 
 class WrongTokenError(RecsysError):
-    status, code, title = 403, "wrong_token", "That is not the admin token"
+    status, code, title = 403, "wrong_token", "That token or key is not the right one"
 
 
 class TooManyTriesError(RecsysError):

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -116,11 +117,15 @@ class Ingest:
 
     def _run(self) -> None:
         """The writer thread: a group, then the next; a look at what others wrote whenever there is none."""
+        scrubbed = time.monotonic()
         while (group := self._take()) is not None:
-            if group:
-                self._write(group)
-            else:
+            if not group:
                 self._look()
+                continue
+            self._write(group)
+            if time.monotonic() - scrubbed > self._poll_s:  # under load there is no moment without a group
+                self._scrub()
+                scrubbed = time.monotonic()
         self._to_loop(self._ended.set)
 
     def _take(self) -> list[_Waiting] | None:
@@ -166,6 +171,13 @@ class Ingest:
             self._note(caught)
         else:
             self._note_success()
+
+    def _scrub(self) -> None:
+        """Finish a forgetting whose log somebody was reading."""
+        try:
+            self._store.scrub()
+        except Exception as caught:
+            self._note(caught)
 
     def _follow(self, sequence: int) -> None:
         """Bring what others wrote, up to `sequence`, to memory."""

@@ -72,7 +72,11 @@ class LiveFeedback:
 
     @property
     def shown_key(self) -> bytes:
-        """The key of recommendation ids. Errors: FeedbackUnavailableError while the store cannot be read."""
+        """The key of recommendation ids. Errors: FeedbackUnavailableError while the store has not been read; never
+        waits for the disk.
+        """
+        if not self.overlay.store_id:
+            raise FeedbackUnavailableError("what was shown cannot be counted now")
         return self.store.key + b"shown"
 
     def shown_counts(self) -> Mapping[tuple[str, str, str], int]:

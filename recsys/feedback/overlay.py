@@ -109,7 +109,6 @@ class Overlay:
             self.n_events -= size // _EVENT.size
             if size < len(events):
                 self._events[user_id] = events[size:]
-            events.clear()
         self._forgotten[hashed] = sequence
         self._last_forgotten = max(self._last_forgotten, sequence)
         self.sequence = max(self.sequence, sequence)

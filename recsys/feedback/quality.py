@@ -19,6 +19,7 @@ def click_through(counts: Mapping[tuple[str, str, str], int]) -> list[dict[str, 
     for (version, strategy), found in kinds.items():
         impressions, clicks = found.get("impression", 0), found.get("click", 0)
         low, high = wilson(clicks, impressions)
+        share = min(1.0, clicks / impressions) if impressions else None
         rows.append(
             {
                 "model_version": version,
@@ -26,7 +27,7 @@ def click_through(counts: Mapping[tuple[str, str, str], int]) -> list[dict[str, 
                 "impressions": impressions,
                 "clicks": clicks,
                 "watches": found.get("watch", 0),
-                "click_through": {"value": clicks / impressions if impressions else None, "low": low, "high": high},
+                "click_through": {"value": share, "low": low, "high": high},
             }
         )
     return rows

@@ -60,6 +60,8 @@ class ContentNeighbours:
         modelled = np.flatnonzero(targets < item_item.n_items)
         terms[:, modelled] = item_item.contributions(items, weights, targets[modelled])
         new = np.flatnonzero(np.isin(targets, self.items))
+        if not new.size:
+            return terms
         rows = np.searchsorted(self.items, targets[new])
         sources, positions = np.unique(self.indices[rows], return_inverse=True)
         mixture = np.zeros((sources.shape[0], new.shape[0]), np.float32)

@@ -16,6 +16,8 @@ from recsys.feedback.live import LiveFeedback
 from recsys.models.recommend import History
 from recsys.serving.served import ServedModel, Viewer
 
+Listing = list[tuple[str, float, int, Literal["file", "api"]]]
+
 _NOTHING = UserRatings(freeze(np.empty(0, np.int32)), freeze(np.empty(0, np.float32)), freeze(np.empty(0, np.int64)))
 
 
@@ -74,7 +76,7 @@ class Viewers:
             learned.items, learned.values, learned.timestamps, UserEvents(items, newer.values, newer.timestamps)
         )
 
-    def listing(self, model: ServedModel, user_id: str) -> list[tuple[str, float, int, Literal["file", "api"]]]:
+    def listing(self, model: ServedModel, user_id: str) -> Listing:
         """A user's live ratings, oldest first: item id, value, unix seconds (NO_TIMESTAMP: none) and where it is from.
 
         Of items that `model` does not know, too: they are the user's all the same.
@@ -84,21 +86,21 @@ class Viewers:
         item_ids = [overlay.item_ids[item] for item in given.items.tolist()]
         mine = dict(zip(item_ids, zip(given.values.tolist(), given.timestamps.tolist(), strict=True), strict=True))
         known = self.ratings(model, user_id, self.stamp(model, user_id))
-        rows: list[tuple[str, float, int, Literal["file", "api"]]] = []
+        rows: Listing = []
         for item, value, at in zip(known.items.tolist(), known.values.tolist(), known.timestamps.tolist(), strict=True):
             item_id = model.item_ids[item]
             rows.append((item_id, value, at, "api" if mine.pop(item_id, None) == (value, at) else "file"))
-        index = model.item_index
-        rows += [(item_id, value, at, "api") for item_id, (value, at) in mine.items() if item_id not in index]
+        rows += [(item_id, value, at, "api") for item_id, (value, at) in mine.items()]
         return sorted(rows, key=lambda row: row[2])
 
 
 def _places(model: ServedModel, item_ids: Sequence[str]) -> Int32:
     """Where the overlay's items are in `model`, int32, -1 for those that it does not know. Made longer when there are
-    more: the overlay's numbers keep their meaning.
+    more: the overlay's numbers keep their meaning. A withdrawn item is in histories still, and so has its place.
     """
     places = model.overlay_places
     if places.size < len(item_ids):
-        added = [model.item_index.get(item_id, -1) for item_id in item_ids[places.size :]]
+        index, learned = model.item_index, model.base.item_index
+        added = [index.get(item_id, learned.get(item_id, -1)) for item_id in item_ids[places.size :]]
         places = model.overlay_places = np.append(places, np.array(added, np.int32))
     return places

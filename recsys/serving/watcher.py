@@ -224,6 +224,9 @@ class Watcher:
             return
         model = await asyncio.to_thread(self._build, current.base, fingerprint=current.fingerprint)
         model.loaded_at = current.loaded_at
+        condemned, reason = self._condemned
+        if condemned is current:
+            self._condemned = model, reason
         self._slot.amend(model)
         self._dismantle(current)
 

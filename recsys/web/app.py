@@ -93,11 +93,12 @@ def build_app(settings: Settings) -> web.Application:
     viewers = Viewers(feedback)
 
     def build(servable: Servable, *, fingerprint: str) -> ServedModel:
+        sequence = feedback.items_sequence  # first: what is said meanwhile is then amended, not missed
         return ServedModel(
             servable,
             fingerprint=fingerprint,
             store_id=feedback.overlay.store_id,
-            amendments=Amendments(tuple(feedback.items.values()), feedback.items_sequence),
+            amendments=Amendments(tuple(feedback.items.values()), sequence),
             score_cache_bytes=settings.serving.score_cache_mb * _MB,
             answer_cache_bytes=settings.serving.answer_cache_mb * _MB,
         )

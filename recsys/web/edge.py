@@ -23,6 +23,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _SOUND_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 _MODEL_ROUTES = "/api/v1/"
+#: A full disk or a slow one is not the fault of a new model.
+_WRITES = ("/api/v1/ratings", "/api/v1/events")
 #: Nothing is wrong with these requests: they are logged once, where the reason is known, without anybody's id.
 _SAID_ELSEWHERE = ("model_not_ready", "too_many_listeners", "feedback_unavailable", "too_many_ratings")
 _log = structlog.get_logger(__name__)
@@ -52,7 +54,9 @@ class Edge:
 
     def add_route(self, app: web.Application, method: str, path: str, handler: Handler) -> None:
         """Route to a handler, through this edge."""
-        app.router.add_route(method, path, self._around(handler, path, asks_a_model=path.startswith(_MODEL_ROUTES)))
+        asks = path.startswith(_MODEL_ROUTES) and path not in _WRITES and method in ("GET", "HEAD", "POST")
+        pattern = re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)  # by itself aiohttp has no braces in a name, but ids have
+        app.router.add_route(method, pattern, self._around(handler, path, asks_a_model=asks))
 
     def add_unmatched(self, app: web.Application) -> None:
         """Refuse what no route takes, with the methods that the address does take. Comes after every other route."""
@@ -81,7 +85,7 @@ class Edge:
             telemetry.in_flight += 1
             status = 499  # what is logged when the client went away
             try:
-                response = await _answer(request, handler, request_id, headers)
+                response = await _answer(request, handler, request_id, headers, route)
                 status = response.status
             finally:
                 telemetry.in_flight -= 1
@@ -94,7 +98,7 @@ class Edge:
                         self._on_trip(reason)
                 if log_access:
                     ms = round(seconds * 1e3, 2)
-                    _log.info("request", method=request.method, path=request.path, status=status, ms=ms)
+                    _log.info("request", method=request.method, route=route, status=status, ms=ms)
             if not response.prepared:
                 headers.add(request, response)
             return response
@@ -103,13 +107,14 @@ class Edge:
 
 
 async def _answer(
-    request: web.Request, handler: Handler, request_id: str, headers: CommonHeaders
+    request: web.Request, handler: Handler, request_id: str, headers: CommonHeaders, route: str
 ) -> web.StreamResponse:
+    """Logs name the route, never the address, which may hold a user's id."""
     try:
         return headers.preflight(request) or await handler(request)
     except RecsysError as error:
         if error.status >= 500 and error.code not in _SAID_ELSEWHERE:
-            _log.error("request failed", request_id=request_id, path=request.path, reason=str(error))
+            _log.error("request failed", request_id=request_id, route=route, reason=str(error))
         return render(error, request_id)
     except web.HTTPException as error:
         if error.status < 400:
@@ -121,5 +126,5 @@ async def _answer(
     except ConnectionError:
         return web.Response(status=499)  # the client has gone: nobody will read this, and it is no failure of ours
     except Exception:
-        _log.exception("request failed in a way nobody foresaw", request_id=request_id, path=request.path)
+        _log.exception("request failed in a way nobody foresaw", request_id=request_id, route=route)
         return render(RecsysError("the service has logged what happened under this request_id"), request_id)

@@ -58,7 +58,7 @@ def render(error: RecsysError, request_id: str) -> web.Response:
         body=orjson.dumps(body), status=error.status, headers={"Content-Type": "application/problem+json"}
     )
     if error.status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="recsys admin"'
+        response.headers["WWW-Authenticate"] = 'Bearer realm="recsys"'
     if (seconds := _RETRY_AFTER_S.get(error.code)) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response
@@ -73,8 +73,12 @@ def from_http(error: web.HTTPException) -> RecsysError:
 
 def from_validation(error: ValidationError, where: str) -> InvalidInputError:
     """Translate pydantic's findings; `where` is the part of the request, as `query` or `body`."""
+    errors = error.errors(include_url=False, include_input=False)
+    # pydantic counts only what is valid: a list of one bad rating would be too short as well
+    within = {found["loc"][:depth] for found in errors for depth in range(len(found["loc"]))}
+    errors = [found for found in errors if found["type"] != "too_short" or found["loc"] not in within]
     problems = []
-    for found in error.errors(include_url=False, include_input=False)[:_MAX_PROBLEMS]:
+    for found in errors[:_MAX_PROBLEMS]:
         message = found["msg"].removeprefix("Value error, ")
         if found["type"] == "extra_forbidden":
             message = "there is no such field" if where == "body" else "there is no such parameter"

@@ -3,8 +3,10 @@
 An answer means that it is on disk, and that the next recommendation knows it.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from aiohttp import web
 
@@ -15,7 +17,7 @@ from recsys.feedback.changes import DeleteRating, ForgetUser, PutRatings, Rating
 from recsys.feedback.live import LiveFeedback
 from recsys.serving.served import ServedModel
 from recsys.serving.slot import Slot
-from recsys.serving.viewers import Viewers
+from recsys.serving.viewers import Listing, Viewers
 from recsys.web.answers import json_response
 from recsys.web.inputs import id_from_path, parse_body
 from recsys.web.schemas import NewRating, RatingsRequest
@@ -24,6 +26,8 @@ from recsys.web.telemetry import Telemetry
 #: Clocks differ; what is later than this is a mistake, and could not be corrected before its day comes.
 _AHEAD_S = 86_400
 _MAX_PROBLEMS = 20
+#: Writing out more ratings than this, 6 µs each, leaves the loop.
+_ROWS_ON_LOOP = 300
 
 
 class RatingRoutes:
@@ -50,17 +54,10 @@ class RatingRoutes:
 
     async def ratings_of_user(self, request: web.Request) -> web.Response:
         """List what a user has rated, oldest first; nobody's ratings are an empty list."""
-        model, user_id = self._slot.take(), id_from_path(request, "user_id")
-        rows = [
-            {
-                "item_id": item_id,
-                "rating": value,
-                "timestamp": format_time(datetime.fromtimestamp(at, UTC)) if at != NO_TIMESTAMP else None,
-                "source": source,
-            }
-            for item_id, value, at, source in self._viewers.listing(model, user_id)
-        ]
-        return json_response({"ratings": rows})
+        listing = self._viewers.listing(self._slot.take(), id_from_path(request, "user_id"))
+        if len(listing) <= _ROWS_ON_LOOP:
+            return json_response(_described(listing))
+        return json_response(await asyncio.to_thread(_described, listing))
 
     async def delete_rating(self, request: web.Request) -> web.Response:
         """Take one rating back, wherever it came from. It is gone from the next answer, and from the next model."""
@@ -79,6 +76,21 @@ class RatingRoutes:
     def _is_registered(self, item_id: str) -> bool:
         said = self._feedback.items.get(item_id)
         return said is not None and not said.withdrawn
+
+
+def _described(listing: Listing) -> dict[str, Any]:
+    """Ratings as they are answered; float32 has six digits that were meant."""
+    return {
+        "ratings": [
+            {
+                "item_id": item_id,
+                "rating": float(f"{value:.6g}"),
+                "timestamp": format_time(datetime.fromtimestamp(at, UTC)) if at != NO_TIMESTAMP else None,
+                "source": source,
+            }
+            for item_id, value, at, source in listing
+        ]
+    }
 
 
 def _refuse(

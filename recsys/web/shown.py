@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from recsys.errors import InvalidInputError, Problem
+from recsys.errors import FeedbackUnavailableError, InvalidInputError, Problem
 from recsys.feedback.changes import RecordShown, Shown
 from recsys.feedback.live import LiveFeedback
 from recsys.feedback.quality import click_through
@@ -39,11 +39,17 @@ class RecommendationIds:
         return cls(feedback, enabled, os.urandom(6).hex(), itertools.count(1))
 
     def put_in(self, answer: bytes, model_version: str) -> bytes:
-        """Put a new id into an answer, a JSON object that names its strategy before its items."""
+        """Put a new id into an answer, a JSON object that names its strategy before its items. While there is no key,
+        it stays as it is.
+        """
         start = answer.index(_STRATEGY) + len(_STRATEGY)
         strategy = answer[start : answer.index(b'"', start)].decode()
         said = f"{model_version}~{strategy}~{self._prefix}{next(self._numbers):x}"
-        return b'%b,"recommendation_id":"%b~%b"}' % (answer[:-1], said.encode(), self._tag(said).encode())
+        try:
+            tag = self._tag(said)
+        except FeedbackUnavailableError:
+            return answer
+        return b'%b,"recommendation_id":"%b~%b"}' % (answer[:-1], said.encode(), tag.encode())
 
     def read(self, recommendation_id: str) -> tuple[str, str] | None:
         """Return version and strategy; None for what is no id of ours."""

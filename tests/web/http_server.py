@@ -8,6 +8,7 @@ import csv
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from feedback_calls import TENTHS, TOKEN
 from http_exchange import BODY_TIMEOUT_S, ODD_IDS
 from service import ROOT, ServerProcess
 
@@ -140,7 +142,7 @@ def odd_server(odd_ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def _trained_server(data: Path, directory: Path) -> Iterator[ServerProcess]:
     models = directory / "models"
     train(TrainingPlan(models=models, sample=directory / "none", data=data), now=lambda: datetime.now(UTC))
-    with running_server(directory, PATHS__MODELS=str(models), DATA__PATH=str(data)) as running:
+    with running_server(directory, PATHS__MODELS=str(models), DATA__PATH=str(data), ADMIN__TOKEN=TOKEN) as running:
         yield running
 
 
@@ -161,4 +163,38 @@ def open_server(trained_sample: Path, tmp_path_factory: pytest.TempPathFactory) 
     with running_server(
         tmp_path_factory.mktemp("open-server"), PATHS__MODELS=str(trained_sample), CORS__ORIGINS='["*"]'
     ) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def _own_server(trained_sample: Path, sample: Path, directory: Path, **settings: str) -> Iterator[ServerProcess]:
+    models = directory / "models"
+    shutil.copytree(trained_sample, models)
+    settings |= {"PATHS__MODELS": str(models), "PATHS__SAMPLE": str(sample), "ADMIN__TOKEN": TOKEN}
+    with running_server(directory, **settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def club(trained_sample: Path, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The sample's model in a service that one test module has to itself, for its ratings and films."""
+    with _own_server(trained_sample, sample, tmp_path_factory.mktemp("club")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ids_server(trained_sample: Path, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Like `club`, and each answer carries an id."""
+    directory = tmp_path_factory.mktemp("ids-server")
+    with _own_server(trained_sample, sample, directory, FEEDBACK__RECOMMENDATION_IDS="true") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tenths_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Ratings that no well-known scale holds, without times, and too few for more than popularity."""
+    directory = tmp_path_factory.mktemp("tenths-server")
+    rows = [f"u{user},i{item},{TENTHS[(user + item) % len(TENTHS)]}" for user in range(5) for item in range(8)]
+    (directory / "ratings.csv").write_text("\n".join(["user,item,rating", *rows]) + "\n", encoding="utf-8")
+    with _trained_server(directory / "ratings.csv", directory) as running:
         yield running

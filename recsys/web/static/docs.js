@@ -6,6 +6,10 @@ const EXAMPLES = {
   pin: { version: "v1.0.0" },
   version: "v1.0.0",
   recommend_batch: { user_ids: ["1", "2"], n: 3 },
+  add_ratings: { ratings: [{ user_id: "me", item_id: "1", rating: 4 }] },
+  record_events: { events: [{ recommendation_id: "of an answer", type: "click", item_id: "1" }] },
+  put_item: { title: "A new film", year: 2026, genres: ["Drama"] },
+  patch_item: { year: 2025 },
 };
 
 function element(tag, properties = {}, ...children) {
