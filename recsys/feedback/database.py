@@ -20,6 +20,7 @@ _RECOVER_HINT = (
     " sqlite3 command .recover; RECSYS_FEEDBACK__ENABLED=false serves without taking ratings"
 )
 _READ_WAIT_S = 5.0
+_INDEX_BYTES = 2**15
 _NO_INDEX = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL)
 _REASONS = {
     sqlite3.SQLITE_BUSY: "is locked by another process",
@@ -40,6 +41,12 @@ def wal_bytes(path: Path) -> int:
         return path.with_name(f"{path.name}-wal").stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def room_bytes(directory: Path) -> int:
+    """How much may still be written to the disk that a directory is on."""
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize
 
 
 def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
@@ -97,13 +104,20 @@ def translating(path: Path) -> Iterator[None]:
         code = _primary_code(error)
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise corrupt(path, f"is damaged: {error}") from error
-        reason = _REASONS.get(code, f"failed: {error}")
-        if code == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK):
-            reason = _REASONS[sqlite3.SQLITE_READONLY]
+        reason = _REASONS.get(_meant(code, path.parent), f"failed: {error}")
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         raise FeedbackUnavailableError(f"{path} {reason} ({name})", hint=_STATE_HINT) from error
     except OSError as error:
         raise FeedbackUnavailableError(f"{path}: {error.strerror or error}", hint=_STATE_HINT) from error
+
+
+def _meant(code: int, directory: Path) -> int:
+    """What is behind an error, where SQLite only says that the index beside the database could not be made."""
+    if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+        return code
+    if not os.access(directory, os.W_OK):
+        return sqlite3.SQLITE_READONLY
+    return sqlite3.SQLITE_FULL if room_bytes(directory) < _INDEX_BYTES else code
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -39,6 +39,7 @@ class Ingest:
     `known` is the sequence up to which memory holds what is in the store. Both callbacks run on the loop, always in
     order of sequence: `on_outside` for what other processes wrote, `on_written` for a group of our own. At most
     `max_waiting` rows wait, none longer than `wait_s`; `poll_s` is how late other processes' changes may be noticed.
+    `problem` is one that the start has met.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Ingest:
         max_waiting: int = 10_000,
         wait_s: float = 5.0,
         poll_s: float = 1.0,
+        problem: str | None = None,
     ) -> None:
         self._store = store
         self._known = known
@@ -66,7 +68,7 @@ class Ingest:
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="feedback-writer", daemon=True)
         #: Why ratings cannot be kept now, None when they can, also when nobody sends any; for `/health`.
-        self.problem: str | None = None
+        self.problem = problem
 
     @property
     def waiting_rows(self) -> int:

@@ -91,13 +91,14 @@ class LiveFeedback:
         """
         if not self.enabled:
             return
+        known, problem = 0, None
         try:
             await asyncio.to_thread(self._open, learned)
         except FeedbackCorruptError:
             raise
         except FeedbackUnavailableError as error:
+            problem = error.detail
             _log.warning("ratings cannot be kept now", reason=str(error))
-        known = 0
         try:
             changes, self.overlay = await asyncio.to_thread(self._read)
         except FeedbackCorruptError:
@@ -116,6 +117,7 @@ class LiveFeedback:
             on_outside=self._changed_outside,
             max_waiting=self._max_waiting,
             wait_s=self._wait_s,
+            problem=problem,
         )
         self._ingest.start()
 

@@ -98,9 +98,15 @@ def inspect(path: Path) -> Identity:
     with translating(path):
         if path.stat().st_size == 0:
             raise corrupt(path, "is empty: it was cut off")
-        with closing(connect_to_read(path)) as db:
-            db.execute("BEGIN")
-            return _inspect(path, db)
+        try:
+            with closing(connect_to_read(path)) as db:
+                db.execute("BEGIN")
+                return _inspect(path, db)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            # the statements are right, so the file is not: SQLite says this of a format that it does not know
+            raise corrupt(path, f"is damaged: {error}") from error
 
 
 def _inspect(path: Path, db: sqlite3.Connection) -> Identity:

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from recsys.errors import FeedbackUnavailableError
 from recsys.feedback.changes import Change, Written
-from recsys.feedback.database import connect, feedback_path, is_busy, translating
+from recsys.feedback.database import connect, feedback_path, is_busy, room_bytes, translating
 from recsys.feedback.reading import FeedbackReader
-from recsys.feedback.schema import ensure, inspect, read_identity
+from recsys.feedback.schema import SCHEMA_VERSION, ensure, inspect, read_identity
 from recsys.feedback.transaction import Transaction
 
 #: How often a writer asks for its turn. SQLite itself asks up to 100 ms apart, and would miss an import's pauses.
 _ASK_S = 0.001
 _SCRUB_S = 0.1
+#: A disk with less is called full, even if a small write would fit.
+_ROOM_BYTES = 2**20
 _RESTART = "restart the service"
 
 
@@ -117,7 +119,10 @@ class FeedbackStore(FeedbackReader):
     def try_writing(self) -> None:
         """Change nothing, but go all the way to the disk. Errors: as `write`."""
         with self.transaction() as transaction:
-            transaction.db.execute("UPDATE store SET sequence = sequence")
+            # SQLite writes the first page for this; an update to the same value it leaves out
+            transaction.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if room_bytes(self.path.parent) < _ROOM_BYTES:
+            raise FeedbackUnavailableError(f"{self.path} cannot be written, the disk is full")
 
     def _connect(self) -> sqlite3.Connection:
         """Return the writing connection, a new one after a failure. A store that was put in the place of the one

@@ -17,6 +17,7 @@ from recsys.artifacts.marks import Marks
 from recsys.artifacts.servable import Servable
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
+from recsys.errors import StoreError
 from recsys.feedback.live import LiveFeedback
 from recsys.jobs.events import EventHub
 from recsys.jobs.ledger import Job, Ledger
@@ -143,13 +144,7 @@ def build_app(settings: Settings) -> web.Application:
     auth, keys = AdminAuth(read_token(settings)), read_keys(settings)
 
     common_headers = CommonHeaders(settings.cors.origins)
-    edge = Edge(
-        telemetry,
-        common_headers,
-        log_access=settings.log.access,
-        guard=guard,
-        on_trip=watcher.condemn,
-    )
+    edge = Edge(telemetry, common_headers, log_access=settings.log.access, guard=guard, on_trip=watcher.condemn)
     app = web.Application(client_max_size=settings.server.max_body_bytes)
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
     app[COMMON_HEADERS], app[EVENTS] = common_headers, events
@@ -216,10 +211,14 @@ def _guarded(endpoint: Endpoint, auth: AdminAuth, keys: ApiKeys) -> Handler:
 def _directories(store: ModelStore, marks: Marks, ledger: Ledger, events: EventHub) -> _Context:
     async def run(app: web.Application) -> AsyncIterator[None]:
         store.ensure()
-        marks.ensure()
         events.attach()
-        removed = await asyncio.to_thread(store.clean_up) + await asyncio.to_thread(marks.clean_up)
-        if removed := removed + await asyncio.to_thread(remove_temporaries, ledger.path):
+        removed = await asyncio.to_thread(store.clean_up)
+        try:
+            removed += await asyncio.to_thread(marks.clean_up)
+            removed += await asyncio.to_thread(remove_temporaries, ledger.path)
+        except (StoreError, OSError) as error:  # nothing that is served needs it
+            _log.warning("the state directory cannot be written", reason=str(error))
+        if removed:
             _log.info("removed what an interrupted run left behind", items=removed)
         yield
 

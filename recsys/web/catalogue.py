@@ -10,16 +10,13 @@ from dataclasses import replace
 from aiohttp import web
 
 from recsys.datasets.events import ItemChange
-from recsys.errors import InvalidInputError, Problem, UnknownItemError
+from recsys.errors import UnknownItemError
 from recsys.feedback.changes import PutItem
 from recsys.feedback.live import LiveFeedback
 from recsys.serving.slot import Slot
 from recsys.web.answers import item_answer, json_response, model_response
 from recsys.web.inputs import id_from_path, parse_body
 from recsys.web.schemas import ItemIn, ItemPatch
-
-#: Addresses of lists stand where an id would.
-_TAKEN = ("popular", "trending")
 
 
 class CatalogueRoutes:
@@ -36,9 +33,6 @@ class CatalogueRoutes:
         through its genres until the model has learned it.
         """
         item_id = id_from_path(request, "item_id")
-        if item_id in _TAKEN:
-            problem = Problem("path.item_id", "is the address of a list")
-            raise InvalidInputError(f"{problem.where}: {problem.problem}", problems=(problem,))
         body = await parse_body(ItemIn, request)
         async with self._one_at_a_time:
             is_new = item_id not in self._slot.take().item_index

@@ -27,6 +27,10 @@ _MODEL_ROUTES = "/api/v1/"
 _WRITES = ("/api/v1/ratings", "/api/v1/events")
 #: Nothing is wrong with these requests: they are logged once, where the reason is known, without anybody's id.
 _SAID_ELSEWHERE = ("model_not_ready", "too_many_listeners", "feedback_unavailable", "too_many_ratings")
+#: By itself aiohttp takes no braces where a name stands, but ids may have them.
+_ANY_ID = "[^/]+"
+#: Where an item's id stands, the name of a list is none.
+_NARROWER = {"/api/v1/items/{item_id}": f"(?!(?:popular|trending)$){_ANY_ID}"}
 _log = structlog.get_logger(__name__)
 
 
@@ -55,7 +59,7 @@ class Edge:
     def add_route(self, app: web.Application, method: str, path: str, handler: Handler) -> None:
         """Route to a handler, through this edge."""
         asks = path.startswith(_MODEL_ROUTES) and path not in _WRITES and method in ("GET", "HEAD", "POST")
-        pattern = re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)  # by itself aiohttp has no braces in a name, but ids have
+        pattern = re.sub(r"{(\w+)}", rf"{{\1:{_NARROWER.get(path, _ANY_ID)}}}", path)
         app.router.add_route(method, pattern, self._around(handler, path, asks_a_model=asks))
 
     def add_unmatched(self, app: web.Application) -> None:

@@ -157,10 +157,12 @@ class Processes:
             raise RuntimeError(f"{' '.join(arguments)} failed:\n{log.read_text()[-2000:]}")
         return printed, time.perf_counter() - started, usage.ru_maxrss / 1024
 
-    def recsys(self, models: Path, *, ready: bool = True) -> Server:
-        """Start the service on a directory of versions, with a state directory of its own and default settings."""
+    def recsys(self, models: Path, *, state: Path | None = None, ready: bool = True) -> Server:
+        """Start the service on a directory of versions, with default settings and, if none is given, a state directory
+        of its own.
+        """
         port = free_port()
-        state = self.directory / f"state-{len(self._servers)}"
+        state = state or self.directory / f"state-{len(self._servers)}"
         environ = self.settings() | {"RECSYS_PATHS__MODELS": str(models), "RECSYS_PATHS__STATE": str(state)}
         server = self.start(["recsys", "serve", "--port", str(port)], port, environ)
         server.state = state

@@ -9,7 +9,7 @@ from http_exchange import BODY_TIMEOUT_S, connected, exchange, problem_of, read_
 from service import ServerProcess
 
 pytest_plugins = ["http_server"]
-PATHS = ["/api/v1/recommendations", "/api/v1/recommendations/batch"]
+PATHS = ["/api/v1/recommendations", "/api/v1/recommendations/batch", "/api/v1/ratings", "/api/v1/events"]
 PATH = PATHS[0]
 GOOD = b'{"ratings":[{"item_id":"1","rating":5}],"n":1}'
 JSON = b"Content-Type: application/json"

@@ -60,12 +60,13 @@ class TestListedOrigin:
         assert answer.status == 200
         assert answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
 
-    def test_may_send_json(self, cors_server: ServerProcess) -> None:
-        answer = preflight(cors_server, ORIGIN)
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+    def test_may_send_json_and_take_back(self, cors_server: ServerProcess, method: str) -> None:
+        answer = preflight(cors_server, ORIGIN, method)
 
         assert (answer.status, answer.body) == (204, b"")
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+        assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
         assert "content-type" in answer.headers["Access-Control-Allow-Headers"].lower()
 
     def test_sends_no_credentials(self, cors_server: ServerProcess) -> None:

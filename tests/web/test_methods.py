@@ -4,13 +4,16 @@ import pytest
 from http_exchange import exchange, problem_of, request_bytes
 from service import ServerProcess
 
+from recsys.errors import RecsysError
+
 pytest_plugins = ["http_server"]
 GET_PATHS = [
     *("/", "/docs", "/openapi.json", "/static/docs.js", "/health", "/health/live", "/health/ready", "/metrics"),
     *("/api/v1/users/1/recommendations", "/api/v1/items", "/api/v1/items/1", "/api/v1/items/1/similar"),
-    *("/api/v1/items/popular", "/api/v1/genres"),
+    *("/api/v1/items/popular", "/api/v1/items/trending", "/api/v1/genres", "/api/v1/users/1/ratings"),
 ]
-POST_PATHS = ["/api/v1/recommendations", "/api/v1/recommendations/batch"]
+POST_PATHS = ["/api/v1/recommendations", "/api/v1/recommendations/batch", "/api/v1/ratings", "/api/v1/events"]
+WRITTEN = {"/api/v1/items/1": ("PUT", "PATCH", "DELETE")}
 
 
 @pytest.mark.parametrize("path", GET_PATHS)
@@ -36,8 +39,11 @@ def test_head_of_what_is_not_there_is_not_found(server: ServerProcess, path: str
 def test_a_method_that_is_not_taken_names_those_that_are(server: ServerProcess, path: str, method: str) -> None:
     answer = server.request(path, method=method)
 
-    problem_of(answer, 405, "method_not_allowed")
-    assert "GET" in answer.headers["Allow"].split(",")
+    if method in WRITTEN.get(path, ()):
+        problem_of(answer, 401, "not_signed_in")
+    else:
+        problem_of(answer, 405, "method_not_allowed")
+        assert {"GET", "HEAD", *WRITTEN.get(path, ())} == set(answer.headers["Allow"].split(","))
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
@@ -47,6 +53,14 @@ def test_a_route_for_bodies_takes_post_only(server: ServerProcess, path: str, me
 
     problem_of(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/api/v1/users/1", "/api/v1/users/1/ratings/1"])
+def test_what_can_only_be_deleted_takes_nothing_else(server: ServerProcess, path: str, method: str) -> None:
+    answer = exchange(server, request_bytes(method, path))
+
+    assert (answer.status, answer.headers["Allow"]) == (405, "DELETE")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +77,8 @@ def test_a_route_for_bodies_takes_post_only(server: ServerProcess, path: str, me
             "/api/v2/items",
             "/api/v1/items/",
         ),
-        *("/api/v1/users/1", "/api/v1/users/1/2/recommendations", "/docs/", "/static/", "/static/index.html"),
+        *("/api/v1/users", "/api/v1/users/", "/api/v1/users/1/2", "/api/v1/users//ratings", "/api/v1/users/1/ratings/"),
+        *("/api/v1/users/1/2/recommendations", "/docs/", "/static/", "/static/index.html"),
         *(
             "/static/../app.py",
             "/static/%2e%2e/app.py",
@@ -81,6 +96,17 @@ def test_an_address_without_a_route_is_not_found(server: ServerProcess, path: st
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics"])
 def test_a_parameter_where_none_is_taken_is_named(server: ServerProcess, path: str) -> None:
     assert problem_of(server.request(f"{path}?verbose=1"), 400, "invalid_input") == ["query.verbose"]
+
+
+def test_every_problem_of_a_request_is_explained(server: ServerProcess) -> None:
+    page = server.request("/docs").body.decode()
+    never_answered = {"invalid_settings", "invalid_data", "version_taken", "version_incomplete", "training_failed"}
+
+    assert {code for code in _codes(RecsysError) - never_answered if f'id="problem-{code}"' not in page} == set()
+
+
+def _codes(error: type[RecsysError]) -> set[str]:
+    return {error.code}.union(*map(_codes, error.__subclasses__()))
 
 
 def test_the_problem_type_leads_to_its_explanation(server: ServerProcess) -> None:

@@ -1,12 +1,14 @@
 """/openapi.json: a valid OpenAPI 3.1 document that says what the routes do."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+from feedback_calls import ADMIN
 from http_exchange import user_path
 from jsonschema import Draft202012Validator
-from service import ServerProcess
+from service import Answer, ServerProcess
 
 pytest_plugins = ["http_server"]
 ROUTES = {
@@ -17,7 +19,17 @@ ROUTES = {
     ("get", "/api/v1/items/popular"),
     ("get", "/api/v1/items/{item_id}"),
     ("get", "/api/v1/items/{item_id}/similar"),
+    ("get", "/api/v1/items/trending"),
+    ("put", "/api/v1/items/{item_id}"),
+    ("patch", "/api/v1/items/{item_id}"),
+    ("delete", "/api/v1/items/{item_id}"),
     ("get", "/api/v1/genres"),
+    ("post", "/api/v1/ratings"),
+    ("get", "/api/v1/users/{user_id}/ratings"),
+    ("delete", "/api/v1/users/{user_id}/ratings/{item_id}"),
+    ("delete", "/api/v1/users/{user_id}"),
+    ("post", "/api/v1/events"),
+    ("get", "/admin/quality"),
     ("get", "/health"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
@@ -88,7 +100,8 @@ def test_schemas_use_only_words_that_mean_something(document: dict[str, Any]) ->
             "properties",
             "required",
         ),
-        *("additionalProperties", "anyOf", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+        *("additionalProperties", "anyOf", "minimum", "maximum", "minLength", "maxLength", "pattern"),
+        *("minItems", "maxItems"),
     }
 
     def unknown(schema: Any, at: str) -> list[str]:
@@ -120,6 +133,7 @@ def test_schemas_use_only_words_that_mean_something(document: dict[str, Any]) ->
         ("/api/v1/items/{item_id}/similar", "n", {"type": "integer", "minimum": 1, "maximum": 500, "default": 10}),
         ("/api/v1/items/popular", "n", {"type": "integer", "minimum": 1, "maximum": 500, "default": 10}),
         ("/api/v1/items", "limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 20}),
+        ("/api/v1/items/trending", "days", {"type": "integer", "minimum": 1, "maximum": 90, "default": 7}),
     ],
 )
 def test_says_the_bounds_that_hold(document: dict[str, Any], route: str, name: str, expected: dict[str, Any]) -> None:
@@ -180,11 +194,58 @@ def test_answers_are_as_described_and_nothing_is_left_undescribed(
     server: ServerProcess, document: dict[str, Any], method: str, route: str, path: str, body: Any
 ) -> None:
     answer = server.request(path, method=method.upper(), body=body)
+
+    assert not_as_described(document, method, route, answer) == []
+
+
+def test_answers_about_ratings_films_and_events_are_as_described(
+    ids_server: ServerProcess, document: dict[str, Any]
+) -> None:
+    """In an order in which each is answered with more than a refusal, and then with one."""
+
+    def ask(expected: int, method: str, route: str, *names: str, query: str = "", body: Any = None) -> Any:
+        remaining = iter(names)
+        path = re.sub(r"{\w+}", lambda _: next(remaining), route)
+        answer = ids_server.request(path + query, method=method.upper(), body=body, headers=ADMIN)
+        assert expected == answer.status, (method, route, answer.body)
+        assert not_as_described(document, method, route, answer) == [], (method, route, answer.body)
+        return answer.json
+
+    item, user = "/api/v1/items/{item_id}", "/api/v1/users/{user_id}"
+    ask(200, "get", "/api/v1/items/trending")
+    ask(201, "put", item, "x", body={"title": "X", "year": 1999, "genres": ["Drama"], "imdb_id": "tt1"})
+    ask(200, "put", item, "x", body={"title": "X"})
+    ask(400, "put", item, "x", body={"title": ""})
+    ask(200, "patch", item, "x", body={"year": None})
+    ask(404, "patch", item, "none", body={"year": None})
+    rating = {"user_id": "ann", "item_id": "x", "rating": 5, "timestamp": 1_700_000_000, "event_id": "e"}
+    ask(200, "post", "/api/v1/ratings", body={"ratings": [rating]})
+    ask(400, "post", "/api/v1/ratings", body={"ratings": [rating | {"item_id": "none"}]})
+    ask(409, "post", "/api/v1/ratings", body={"ratings": [rating | {"rating": 4}]})
+    ask(200, "post", "/api/v1/ratings", body={"ratings": [{"user_id": "ann", "item_id": "1", "rating": 5}]})
+    ask(200, "get", "/api/v1/items/trending", query="?days=30&genre=drama")
+    ask(400, "get", "/api/v1/items/trending", query="?days=0")
+    ask(200, "get", f"{user}/ratings", "ann")
+    ask(200, "get", f"{user}/ratings", "1")
+    shown = ask(200, "get", f"{user}/recommendations", "ann", query="?explain=true")["recommendation_id"]
+    ask(200, "post", "/api/v1/recommendations", body={"ratings": [{"item_id": "1", "rating": 5}]})
+    event = {"recommendation_id": shown, "type": "impression", "item_id": "1"}
+    ask(200, "post", "/api/v1/events", body={"events": [event]})
+    ask(400, "post", "/api/v1/events", body={"events": [event | {"recommendation_id": "forged"}]})
+    ask(200, "get", "/admin/quality")
+    ask(200, "delete", f"{user}/ratings/{{item_id}}", "ann", "x")
+    ask(404, "delete", f"{user}/ratings/{{item_id}}", "ann", "x")
+    ask(200, "delete", user, "ann")
+    ask(200, "delete", item, "x")
+    ask(404, "delete", item, "x")
+    ask(200, "get", "/health")
+
+
+def not_as_described(document: dict[str, Any], method: str, route: str, answer: Answer) -> list[str]:
     described = operations(document)[method, route]["responses"][str(answer.status)]["content"]
     schema = described[answer.headers["Content-Type"].split(";")[0]]["schema"]
     closed = {"components": _closed(document["components"]), **schema}
-
-    assert [error.message for error in Draft202012Validator(closed).iter_errors(answer.json)] == []
+    return [error.message for error in Draft202012Validator(closed).iter_errors(answer.json)]
 
 
 def _closed(part: Any) -> Any:

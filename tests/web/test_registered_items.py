@@ -273,9 +273,14 @@ class TestRefused:
         answer = club.request(item_path("refused"), method="PUT", body={}, headers=ADMIN)
         assert problem_of(answer, 400) == ["body.title"]
 
-    @pytest.mark.parametrize("item_id", ["popular", "trending", "x" * 257])
-    def test_what_cannot_be_an_id_is_refused(self, club: ServerProcess, item_id: str) -> None:
-        assert problem_of(put_item(club, item_id), 400, "invalid_input") == ["path.item_id"]
+    @pytest.mark.parametrize("item_id", ["popular", "trending"])
+    def test_the_address_of_a_list_is_not_that_of_a_film(self, club: ServerProcess, item_id: str) -> None:
+        for answer in (put_item(club, item_id), patch_item(club, item_id, title="x"), withdraw_item(club, item_id)):
+            problem_of(answer, 405, "method_not_allowed")
+            assert {"GET", "HEAD"} == set(answer.headers["Allow"].split(","))
+
+    def test_what_cannot_be_an_id_is_refused(self, club: ServerProcess) -> None:
+        assert problem_of(put_item(club, "x" * 257), 400, "invalid_input") == ["path.item_id"]
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
     def test_nobody_without_the_token_changes_anything(self, club: ServerProcess, method: str) -> None:
