@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from feedback_calls import rate, rating, take_back
 from prometheus_client.parser import text_string_to_metric_families
 from service import ServerProcess
 
@@ -39,6 +40,14 @@ class TestHealth:
         expected = ("ok", None, __version__, "development", "v1.0.0", None, [])
         names = ("status", "detail", "version", "environment", "model_version", "pin", "quarantined")
         assert expected == tuple(health[name] for name in names)
+
+    def test_says_how_ratings_come_in(self, club: ServerProcess) -> None:
+        before = club.request("/health").json["feedback"]
+        rate(club, rating("ann", "1"), rating("ann", "2"))
+        take_back(club, "ann", "2")
+
+        assert before == {"enabled": True, "ratings": before["ratings"], "waiting": 0, "problem": None}
+        assert before | {"ratings": before["ratings"] + 3} == club.request("/health").json["feedback"]
 
     def test_tells_times_in_utc(self, server: ServerProcess) -> None:
         loaded = server.request("/health").json["model_loaded_at"]
@@ -110,6 +119,20 @@ class TestMetrics:
 
         assert "made-up" not in server.request("/metrics").body.decode()
         assert "PURGE" not in server.request("/metrics").body.decode()
+
+    def test_count_ratings_by_what_became_of_them(self, club: ServerProcess) -> None:
+        before = samples(club)
+        rate(club, rating("bob", "1", event_id="made-up-event"), rating("bob", "2"))
+        rate(club, rating("bob", "1", event_id="made-up-event"), rating("bob", "3"))
+        rate(club, rating("bob", "none"))
+
+        grown = {outcome: ("recsys_ratings_total", (("outcome", outcome),)) for outcome in ("accepted", "duplicate")}
+        counts = {outcome: samples(club)[key] - before[key] for outcome, key in grown.items()}
+        assert counts == {"accepted": 3, "duplicate": 1}
+        assert samples(club)["recsys_ratings_waiting", ()] == 0
+        text = club.request("/metrics").body.decode()
+        assert "made-up-event" not in text
+        assert "bob" not in text
 
     def test_name_the_model_that_answers(self, server: ServerProcess) -> None:
         found = samples(server)
