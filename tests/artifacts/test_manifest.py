@@ -109,7 +109,7 @@ def test_a_wrong_field_is_refused_by_name(changes: dict[str, Any], names: str) -
 
 
 @pytest.mark.parametrize(
-    "field", json.loads(make_manifest().to_json()).keys() - {"format", "parent", "source_revision"}
+    "field", sorted(json.loads(make_manifest().to_json()).keys() - {"format", "parent", "source_revision"})
 )
 def test_a_missing_field_is_refused_by_name(field: str) -> None:
     content = json.loads(make_manifest().to_json())
