@@ -4,8 +4,11 @@ Pure functions of a model and what was asked; who keeps them is the routes' and 
 """
 
 import re
+from functools import lru_cache
+from typing import TypeVar
 
 import orjson
+from pydantic import BaseModel
 from yarl import URL
 
 from recsys.models.recommend import Scores
@@ -18,6 +21,7 @@ from recsys.web.schemas import PopularQuery, RecommendationQuery, SimilarQuery
 _USER = re.compile(r"/api/v1/users/([^/%]+)/recommendations")
 _SIMILAR = re.compile(r"/api/v1/items/([^/%]+)/similar")
 _POPULAR = "/api/v1/items/popular"
+Query = TypeVar("Query", bound=BaseModel)
 
 
 def key_of(address: str, stamp: int) -> object:
@@ -32,9 +36,9 @@ def remaking(viewers: Viewers) -> Remake:
 
     def remake(model: ServedModel, key: object) -> tuple[object, bytes] | None:
         address = str(key[1] if isinstance(key, tuple) else key)
-        path, _, _ = address.partition("?")
+        path, _, asked = address.partition("?")
         if (found := _USER.fullmatch(path)) is not None:
-            query = parse_query(RecommendationQuery, URL(address, encoded=True))
+            query = _query(RecommendationQuery, asked)
             stamp = viewers.stamp(model, found[1])
             viewer = viewers.find(model, found[1], stamp)
             if query.explain or viewer is None:
@@ -42,13 +46,19 @@ def remaking(viewers: Viewers) -> Remake:
             return key_of(address, stamp), addressed(found[1], viewer_answer(model, viewer, query))
         if (found := _SIMILAR.fullmatch(path)) is not None:
             item = model.item_index.get(found[1])
-            query_n = parse_query(SimilarQuery, URL(address, encoded=True)).n
+            query_n = _query(SimilarQuery, asked).n
             return None if item is None else (address, similar_answer(model, item, query_n))
         if path == _POPULAR:
-            return address, popular_answer(model, parse_query(PopularQuery, URL(address, encoded=True)))
+            return address, popular_answer(model, _query(PopularQuery, asked))
         return None
 
     return remake
+
+
+@lru_cache(maxsize=256)
+def _query(model: type[Query], asked: str) -> Query:
+    """Parse a query string that was found good before. Kept, since most addresses ask for the same."""
+    return parse_query(model, URL.build(query_string=asked, encoded=True))
 
 
 def viewer_answer(model: ServedModel, viewer: Viewer | None, query: RecommendationQuery) -> bytes:

@@ -16,7 +16,7 @@ from benchmarks.processes import Server
 from benchmarks.world import Row, World, copy_version, median, percentile, recommendations_of
 
 _CONNECTIONS = 32
-_SWAPS_IN_A_BLOCK = 20
+_SWAPS_IN_A_BLOCK = 10
 #: A version is published this long after the one before, or once that one is served if it takes longer.
 _PERIOD_S = 1.0
 _SERVED_LIMIT_S = 10.0
@@ -62,10 +62,10 @@ def run(world: World) -> list[Row]:
     quiet: list[Outcome] = []
     busy: list[Outcome] = []
     rates: list[float] = []
-    blocks = 2 if world.quick else 10
+    blocks = 4 if world.quick else 20
     for block in range(blocks):
         # measured again for each block, or work beside this one would make half the rate more than there is
-        saturation = world.client.run(Job(server.port, "users in order", 0.7, _CONNECTIONS, 0)).rate
+        saturation = world.client.run(Job(server.port, "users in order", 2.0, _CONNECTIONS, 0)).rate
         rate = saturation / 2
         rates.append(rate)
         world.say(f"swap: {_SWAPS_IN_A_BLOCK} swaps, block {block + 1} of {blocks}, {rate:.0f} requests/s")
@@ -147,10 +147,12 @@ def _rows(
     failed = sum(outcome.failed for outcome in everything)
     inconsistent = sum(outcome.inconsistent for outcome in everything)
     reason = next((outcome.first_failure for outcome in everything if outcome.first_failure), "")
-    latencies = [np.concatenate([np.asarray(o.latencies_ms) for o in side]) for side in (quiet, busy)]
+    # by block, since a host that takes the processor away for seconds would else decide what the whole run shows
+    quiet_ms, busy_ms = ([np.asarray(outcome.latencies_ms) for outcome in side] for side in (quiet, busy))
     (quiet_p50, quiet_p99), (busy_p50, busy_p99) = (
-        [percentile(side, share) for share in (50, 99)] for side in latencies
+        [median([percentile(block, share) for block in side]) for share in (50, 99)] for side in (quiet_ms, busy_ms)
     )
+    ratios = [percentile(b, 99) / percentile(q, 99) for q, b in zip(quiet_ms, busy_ms, strict=True)]
     before_mb, after_mb = memory_mb
     return [
         Row(
@@ -173,15 +175,16 @@ def _rows(
                 "requests_s": round(rate),
                 "p50_ms": round(busy_p50, 2),
                 "p99_ms": round(busy_p99, 2),
-                "max_ms": round(float(latencies[1].max()), 1),
+                "max_ms": round(max(float(block.max()) for block in busy_ms), 1),
                 "quiet_p50_ms": round(quiet_p50, 2),
                 "quiet_p99_ms": round(quiet_p99, 2),
-                "quiet_max_ms": round(float(latencies[0].max()), 1),
-                "p99_ratio": round(busy_p99 / quiet_p99, 2),
+                "quiet_max_ms": round(max(float(block.max()) for block in quiet_ms), 1),
+                "p99_ratio": round(median(ratios), 2),
+                "p99_ratios": " ".join(f"{ratio:.1f}" for ratio in sorted(ratios)),
                 "client_cpu": round(max(outcome.cpu_share for outcome in everything), 2),
             },
-            "p99 <= 2 x that without swaps",
-            busy_p99 <= 2 * quiet_p99,
+            "p99 <= 2 x that without swaps, median of the blocks",
+            median(ratios) <= 2.0,
         ),
         Row(
             "swap",
