@@ -5,6 +5,7 @@ is gone. This module must import nothing heavy: `prepare` runs before numpy may 
 number of threads only then.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -13,6 +14,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import connection, parent_process
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,6 +70,9 @@ def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int) ->
     if hasattr(os, "SCHED_IDLE"):
         # a nice process still takes its turns from the server; one of this class runs when nobody else wants to
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    # should a container's memory run out, the kernel takes this process and not the server
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     _load_libraries()

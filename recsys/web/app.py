@@ -68,7 +68,7 @@ def build_app(settings: Settings) -> web.Application:
     """Put the service together. Nothing runs and nothing is read from disk until the app starts, but the admin
     token.
     """
-    telemetry, events, slot = Telemetry(), EventHub(), Slot()
+    telemetry, events, slot = Telemetry(settings.paths.state), EventHub(), Slot()
     store, marks = ModelStore(settings.paths.models), Marks(settings.paths.state)
     setting_pin = Version.parse(settings.model.version) if settings.model.version else None
     guard = SwapGuard(_guard_limits(settings), time.monotonic)
@@ -172,7 +172,7 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_feedback(feedback, store, settings.server.shutdown_s / 4))
     app.cleanup_ctx.append(_loop_lag(telemetry))
     app.cleanup_ctx.append(_task("retention", retention.run))
-    app.cleanup_ctx.append(_training(retrainer))
+    app.cleanup_ctx.append(_training(retrainer, telemetry))
     app.cleanup_ctx.append(_watching(watcher, retrainer, slot, plan))
     if settings.retraining_enabled:
         app.cleanup_ctx.append(_scheduling(schedule, retrainer, make_up=settings.retraining.make_up_missed))
@@ -246,9 +246,10 @@ def _loop_lag(telemetry: Telemetry) -> _Context:
     return _task("loop-lag", telemetry.loop_lag.run)
 
 
-def _training(retrainer: Retrainer) -> _Context:
+def _training(retrainer: Retrainer, telemetry: Telemetry) -> _Context:
     async def run(app: web.Application) -> AsyncIterator[None]:
         await retrainer.open()
+        telemetry.recall(retrainer.jobs)
         yield
         await retrainer.close()
 

@@ -4,8 +4,11 @@ One registry for each app. The child of a histogram is looked up once for each r
 """
 
 import asyncio
+import math
+import shutil
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -24,7 +27,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Telemetry:
     """The metrics of one app."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Path | None = None) -> None:
+        """`state` is where ratings are kept: what room its file system has is measured whenever somebody asks."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -44,6 +48,9 @@ class Telemetry:
         self._model = Gauge("recsys_model_info", "The version that answers", ("version",), registry=self.registry)
         self._loaded = Gauge(
             "recsys_model_loaded_timestamp_seconds", "When it was taken into service", registry=self.registry
+        )
+        self._created = Gauge(
+            "recsys_model_created_timestamp_seconds", "When its training began", registry=self.registry
         )
         self.trainings = Counter(
             "recsys_training_runs", "Training runs by outcome", ("status",), registry=self.registry
@@ -71,6 +78,11 @@ class Telemetry:
             "recsys_event_loop_lag_seconds", "Longest that the event loop was late in a minute", registry=self.registry
         )
         lag.set_function(lambda: self.loop_lag.longest_s)
+        if state is not None:
+            size = Gauge("recsys_disk_size_bytes", "File system of the state directory", registry=self.registry)
+            size.set_function(lambda: _disk(state)[0])
+            free = Gauge("recsys_disk_free_bytes", "Room left there", registry=self.registry)
+            free.set_function(lambda: _disk(state)[1])
         build = Gauge("recsys_build_info", "This software", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
 
@@ -86,6 +98,7 @@ class Telemetry:
         self._model.clear()
         self._model.labels(model.version).set(1)
         self._loaded.set(model.loaded_at.timestamp())
+        self._created.set(model.servable.manifest.created_at.timestamp())
 
     def job_ended(self, job: Job) -> None:
         self.trainings.labels(job.status).inc()
@@ -94,6 +107,12 @@ class Telemetry:
             self._gate.labels(check["name"]).set(1 if check["passed"] else 0)
             if check["value"] is not None:
                 self._gate_value.labels(check["name"]).set(check["value"])
+
+    def recall(self, jobs: Sequence[Job]) -> None:
+        """Take over when runs of earlier lives ended, the oldest first: an alert must not end with a restart."""
+        for job in jobs:
+            if job.ended and job.ended_at is not None:
+                self._last_training.labels(job.status).set(job.ended_at.timestamp())
 
     def ratings_kept(self, accepted: int, duplicates: int) -> None:
         self._accepted.inc(accepted)
@@ -105,6 +124,15 @@ class Telemetry:
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
+
+
+def _disk(directory: Path) -> tuple[float, float]:
+    """Return size and room left in bytes; not numbers where they cannot be had."""
+    try:
+        usage = shutil.disk_usage(directory)
+    except OSError:
+        return math.nan, math.nan
+    return usage.total, usage.free
 
 
 class LoopLag:
