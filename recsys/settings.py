@@ -22,6 +22,7 @@ from recsys.errors import SettingsError
 PREFIX = "RECSYS_"
 MIN_TOKEN_LENGTH = 16
 CONFIG_DIR_VARIABLE = "RECSYS_CONFIG_DIR"
+_POSTERS = r"^https?://[^/{}\s\"';,?#@*]+/\S*\{(imdb|tmdb)_id\}\S*$"
 _VERSION_PATTERN = r"v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
 
 
@@ -145,6 +146,10 @@ class ApiSettings(Section):
     keys_file: Path | None = Field(None, description="file of keys, one a line, that writing ratings then needs")
 
 
+class PagesSettings(Section):
+    poster_template: str | None = Field(None, pattern=_POSTERS, description="address of a film's poster")
+
+
 class CorsSettings(Section):
     origins: tuple[str, ...] = Field((), description='JSON list of origins that browsers may call from, or ["*"]')
 
@@ -181,6 +186,7 @@ class Settings(Section):
     admin: AdminSettings = AdminSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     api: ApiSettings = ApiSettings()
+    pages: PagesSettings = PagesSettings()
     cors: CorsSettings = CorsSettings()
     log: LogSettings = LogSettings()
 
@@ -200,19 +206,17 @@ def load_settings(environ: Mapping[str, str], overrides: Mapping[str, Any] | Non
 
     Errors: SettingsError that names every wrong setting by its variable, with the problem and a hint.
     """
-    directory = _config_dir(environ)
-    values = _read_toml(directory / "default.toml")
+    values = _read_toml((directory := _config_dir(environ)) / "default.toml")
     from_environment = _from_environment(environ)
-    environment = from_environment.get("environment", values.get("environment", "development"))
-    if isinstance(environment, str) and environment in ("development", "production"):
+    environment = (values | from_environment).get("environment", "development")
+    if environment in ("development", "production"):
         _merge(values, _read_toml(directory / f"{environment}.toml"))
     _merge(values, from_environment)
     _merge(values, overrides or {})
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        problems = [text for problem in error.errors() for text in _describe(problem)]
-        raise SettingsError("; ".join(problems)) from error
+        raise SettingsError("; ".join(text for problem in error.errors() for text in _describe(problem))) from error
 
 
 def setting_names() -> dict[str, str]:
@@ -286,8 +290,7 @@ def _describe(problem: Any) -> list[str]:
         value = problem["input"]
         names = [f"{variable}__{name}".upper() for name in value] if isinstance(value, dict) else [variable]
         return [f"{name}: there is no such setting{_did_you_mean(name, setting_names())}" for name in names]
-    message = problem["msg"].removeprefix("Value error, ")
-    hint = setting_names().get(variable)
+    message, hint = problem["msg"].removeprefix("Value error, "), setting_names().get(variable)
     shown = "(secret)" if variable.endswith("__TOKEN") else repr(problem["input"])
     return [f"{variable}: {shown}: {message}" + (f" (it is: {hint})" if hint else "")]
 

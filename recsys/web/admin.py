@@ -5,6 +5,8 @@ Every action leaves an audit line. They only ask: runs are `jobs.retrain`'s, wha
 
 import asyncio
 import contextlib
+from collections import deque
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -24,10 +26,12 @@ from recsys.web.answers import json_response
 from recsys.web.headers import COMMON_HEADERS
 from recsys.web.inputs import parse_body
 from recsys.web.schemas import PinRequest
+from recsys.web.sessions import Sessions
 
 _HEARTBEAT_S = 15.0
 _FOLLOW_S = 10.0
 _MAX_ID_DIGITS = 20
+_KEPT_ACTIONS = 200
 _audit = structlog.get_logger("recsys.audit")
 
 
@@ -35,7 +39,14 @@ class AdminRoutes:
     """Handlers behind the token."""
 
     def __init__(
-        self, store: ModelStore, slot: Slot, watcher: Watcher, retrainer: Retrainer, control: Control, events: EventHub
+        self,
+        store: ModelStore,
+        slot: Slot,
+        watcher: Watcher,
+        retrainer: Retrainer,
+        control: Control,
+        events: EventHub,
+        sessions: Sessions,
     ) -> None:
         self._store = store
         self._slot = slot
@@ -43,11 +54,28 @@ class AdminRoutes:
         self._retrainer = retrainer
         self._control = control
         self._events = events
+        self._sessions = sessions
+        #: What operators did since the start, the latest first.
+        self.actions: deque[dict[str, Any]] = deque(maxlen=_KEPT_ACTIONS)
+
+    async def sign_in(self, request: web.Request) -> web.Response:
+        """Begin a session for a browser: its cookie does from now on what the token does."""
+        response = json_response({"signed_in": True})
+        self._sessions.begin(request, response)
+        self._log_action(request, "sign in")
+        return response
+
+    async def sign_out(self, request: web.Request) -> web.Response:
+        """End this browser's session."""
+        response = json_response({"signed_in": False})
+        self._sessions.end(request, response)
+        self._log_action(request, "sign out")
+        return response
 
     async def retrain(self, request: web.Request) -> web.Response:
         """Train a new version now. 202 with a new job, 200 with the one that is running already."""
         job, is_new = self._retrainer.ask("an operator asked")
-        _log_action(request, "retrain", job_id=job.id, new=is_new)
+        self._log_action(request, "retrain", job_id=job.id, new=is_new)
         response = json_response({"job_id": job.id, "status": job.status}, status=202 if is_new else 200)
         response.headers[hdrs.LOCATION] = f"/admin/jobs/{job.id}"
         return response
@@ -65,14 +93,14 @@ class AdminRoutes:
         """End a running job."""
         job_id = request.match_info["job_id"]
         job = await self._retrainer.cancel(job_id, "an operator cancelled it")
-        _log_action(request, "cancel", job_id=job_id)
+        self._log_action(request, "cancel", job_id=job_id)
         return json_response(job.as_dict())
 
     async def models(self, request: web.Request) -> web.Response:
         """List the versions: what is served, pinned, rejected, quarantined, and why."""
-        return json_response(await self._describe_models())
+        return json_response(await self.describe_models())
 
-    async def _describe_models(self) -> dict[str, Any]:
+    async def describe_models(self) -> dict[str, Any]:
         seen = self._watcher.state
         listing = await asyncio.to_thread(self._store.scan)
         model = self._slot.current
@@ -117,13 +145,13 @@ class AdminRoutes:
         """Serve exactly this version until the pin is lifted."""
         version = _version((await parse_body(PinRequest, request)).version)
         await asyncio.to_thread(self._control.pin, version)
-        _log_action(request, "pin", version=str(version))
+        self._log_action(request, "pin", version=str(version))
         return await self._followed(version)
 
     async def unpin(self, request: web.Request) -> web.Response:
         """Lift the pin; nothing happens if there is none."""
         was_pinned = await asyncio.to_thread(self._control.unpin)
-        _log_action(request, "unpin", was_pinned=was_pinned)
+        self._log_action(request, "unpin", was_pinned=was_pinned)
         return await self._followed(None)
 
     async def rollback(self, request: web.Request) -> web.Response:
@@ -131,7 +159,7 @@ class AdminRoutes:
         model = self._slot.current
         serving = Version.find(model.version) if model else None
         target = await asyncio.to_thread(self._control.rollback, serving)
-        _log_action(request, "rollback", version=str(target), before=str(serving))
+        self._log_action(request, "rollback", version=str(target), before=str(serving))
         return await self._followed(target)
 
     async def _followed(self, version: Version | None) -> web.Response:
@@ -139,7 +167,13 @@ class AdminRoutes:
         async with asyncio.timeout(_FOLLOW_S):
             await asyncio.shield(asyncio.ensure_future(self._watcher.rescan()))
         self._events.publish("pin", {"pinned": str(version) if version else None})
-        return json_response(await self._describe_models())
+        return json_response(await self.describe_models())
+
+    def _log_action(self, request: web.Request, action: str, **details: Any) -> None:
+        _audit.info("admin action", action=action, request_id=request["request_id"], remote=request.remote, **details)
+        at = format_time(datetime.now(UTC))
+        self.actions.appendleft({"at": at, "action": action, "remote": request.remote, "details": details})
+        self._events.publish("action", {"action": action})
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Follow job progress, swaps and quarantines as server-sent events; Last-Event-ID goes on after a break."""
@@ -175,7 +209,3 @@ def _version(text: str) -> Version:
     if found is None:
         raise UnknownVersionError(f"{text!r} is not a version", hint="one looks like v1.0.3")
     return found
-
-
-def _log_action(request: web.Request, action: str, **details: Any) -> None:
-    _audit.info("admin action", action=action, request_id=request["request_id"], remote=request.remote, **details)

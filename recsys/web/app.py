@@ -34,20 +34,22 @@ from recsys.serving.watcher import Watcher
 from recsys.settings import Settings
 from recsys.training.plan import TrainingPlan, plan_from
 from recsys.web.admin import AdminRoutes
-from recsys.web.auth import AdminAuth, ApiKeys, read_keys, read_token, token_place
+from recsys.web.auth import AdminAuth, read_keys, read_token, token_place
 from recsys.web.catalogue import CatalogueRoutes
 from recsys.web.edge import Edge
 from recsys.web.headers import COMMON_HEADERS, CommonHeaders
 from recsys.web.health import HealthRoutes
-from recsys.web.inputs import BODY_TIMEOUT, parse_query
+from recsys.web.imports import ImportRoutes
+from recsys.web.inputs import BODY_TIMEOUT
 from recsys.web.items import ItemRoutes
 from recsys.web.kept import remaking
 from recsys.web.openapi import build_openapi
-from recsys.web.pages import pages
+from recsys.web.overview import OverviewRoutes
+from recsys.web.pages import pages, posters
 from recsys.web.public import PublicRoutes
 from recsys.web.ratings import RatingRoutes
-from recsys.web.routes import Endpoint, Handler, endpoints
-from recsys.web.schemas import NoQuery
+from recsys.web.routes import endpoints, guarded
+from recsys.web.sessions import Sessions
 from recsys.web.shown import RecommendationIds, ShownRoutes
 from recsys.web.telemetry import Telemetry
 
@@ -140,8 +142,10 @@ def build_app(settings: Settings) -> web.Application:
     health = HealthRoutes(slot, watcher, retrainer, schedule, telemetry, feedback, environment=settings.environment)
     ids = RecommendationIds.start(feedback, enabled=settings.feedback.recommendation_ids)
     control = Control(store, marks, setting_pin)
-    admin = AdminRoutes(store, slot, watcher, retrainer, control, events)
-    auth, keys = AdminAuth(read_token(settings)), read_keys(settings)
+    sessions = Sessions()
+    admin = AdminRoutes(store, slot, watcher, retrainer, control, events, sessions)
+    overview = OverviewRoutes(admin, health, store, retrainer, telemetry, feedback)
+    auth, keys = AdminAuth(read_token(settings), sessions), read_keys(settings)
 
     common_headers = CommonHeaders(settings.cors.origins)
     edge = Edge(telemetry, common_headers, log_access=settings.log.access, guard=guard, on_trip=watcher.condemn)
@@ -155,14 +159,17 @@ def build_app(settings: Settings) -> web.Application:
         RatingRoutes(slot, viewers, feedback, telemetry),
         CatalogueRoutes(slot, feedback, watcher.rescan),
         ShownRoutes(feedback, ids),
+        ImportRoutes(slot),
         health,
         admin,
+        overview,
     )
     for endpoint in table:
-        edge.add_route(app, endpoint.method, endpoint.path, _guarded(endpoint, auth, keys))
+        edge.add_route(app, endpoint.method, endpoint.path, guarded(endpoint, auth, keys))
         if endpoint.method == "GET" and not endpoint.streams:
-            edge.add_route(app, "HEAD", endpoint.path, _guarded(endpoint, auth, keys))
-    for path, handler in pages(build_openapi(table)).items():
+            edge.add_route(app, "HEAD", endpoint.path, guarded(endpoint, auth, keys))
+    template = settings.pages.poster_template
+    for path, handler in (pages(build_openapi(table), poster_template=template) | posters(slot, template)).items():
         edge.add_route(app, "GET", path, handler)
         edge.add_route(app, "HEAD", path, handler)
     edge.add_unmatched(app)
@@ -171,6 +178,7 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_workers(workers))
     app.cleanup_ctx.append(_feedback(feedback, store, settings.server.shutdown_s / 4))
     app.cleanup_ctx.append(_loop_lag(telemetry))
+    app.cleanup_ctx.append(_task("traffic", overview.run))
     app.cleanup_ctx.append(_task("retention", retention.run))
     app.cleanup_ctx.append(_training(retrainer, telemetry))
     app.cleanup_ctx.append(_watching(watcher, retrainer, slot, plan))
@@ -188,24 +196,6 @@ def _guard_limits(settings: Settings) -> GuardLimits:
         slow_s=serving.watch_slow_ms / 1000,
         max_slow=serving.watch_max_slow,
     )
-
-
-def _guarded(endpoint: Endpoint, auth: AdminAuth, keys: ApiKeys) -> Handler:
-    """Ask for the token or a key where it is needed, and refuse a query string where none is taken."""
-    handler, admin = endpoint.handler, endpoint.admin
-    if endpoint.query is not NoQuery and not admin:
-        return handler
-
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        if admin:
-            auth.check(request)
-        elif endpoint.keyed:
-            keys.check(request)
-        if request.query_string and endpoint.query is NoQuery:
-            parse_query(NoQuery, request.rel_url)
-        return await handler(request)
-
-    return guarded
 
 
 def _directories(store: ModelStore, marks: Marks, ledger: Ledger, events: EventHub) -> _Context:

@@ -1,5 +1,5 @@
-"""Who may use /admin: whoever has the token. It is compared in constant time, and guessing is limited. And who may
-write ratings.
+"""Who may use /admin: whoever has the token, or a session that was begun with it. The token is compared in constant
+time, and guessing is limited. And who may write ratings.
 
 Owns where the token comes from. Its value goes into no log, no answer and no error.
 """
@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 
 from recsys.errors import NotSignedInError, SettingsError, TooManyTriesError, WrongTokenError
 from recsys.settings import MIN_TOKEN_LENGTH, Settings
+from recsys.web.sessions import Sessions
 
 _MAX_TRIES = 10
 _WINDOW_S = 60.0
@@ -72,17 +73,20 @@ def _read(path: Path, name: str) -> str:
 
 
 class AdminAuth:
-    """Checks requests against one token."""
+    """Checks requests against one token, and against the sessions that were begun with it."""
 
-    def __init__(self, token: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, token: str, sessions: Sessions, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._digest = hashlib.sha256(token.encode()).digest()
+        self._sessions = sessions
         self._clock = clock
         self._tries: OrderedDict[str, list[float]] = OrderedDict()
 
     def check(self, request: web.Request) -> None:
-        """Errors: NotSignedInError, WrongTokenError, and TooManyTriesError after ten wrong ones in a minute, by
-        address.
+        """Errors: NotSignedInError, WrongTokenError, CrossOriginError for a session used from elsewhere, and
+        TooManyTriesError after ten wrong tokens in a minute, by address.
         """
+        if hdrs.AUTHORIZATION not in request.headers and self._sessions.holds(request):
+            return
         scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() != "bearer" or not given:
             raise NotSignedInError("send Authorization: Bearer <token>", hint="`recsys token` says where it is")

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC
+from typing import Any
 
 from aiohttp import web
 
@@ -43,40 +44,42 @@ class HealthRoutes:
 
     async def health(self, request: web.Request) -> web.Response:
         """Say everything an operator wants at a glance."""
+        return json_response(self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """What `/health` says."""
         model, seen = self._slot.current, self._watcher.state
         detail = seen.degraded or self._feedback.problem
         status = "starting" if model is None else "degraded" if detail else "ok"
         running, last, next_run = self._retrainer.running, self._retrainer.last, self._schedule.next_run
-        return json_response(
-            {
-                "status": status,
-                "detail": detail,
-                "version": __version__,
-                "environment": self._environment,
-                "model_version": model.version if model else None,
-                "model_loaded_at": format_time(model.loaded_at) if model else None,
-                "model_because": seen.decision.because,
-                "pin": str(seen.pin) if seen.pin else None,
-                "quarantined": [
-                    {"version": name, "reason": mark.reason, "since": mark.since}
-                    for name, mark in sorted(seen.failed.items())
-                ],
-                "uptime_s": round(time.monotonic() - self._started, 3),
-                "retraining": {
-                    "enabled": next_run is not None,
-                    "running": running.summary() if running else None,
-                    "last": last.summary() if last else None,
-                    "next_run": format_time(next_run.astimezone(UTC)) if next_run else None,
-                },
-                "feedback": {
-                    "enabled": self._feedback.enabled,
-                    "ratings": self._feedback.overlay.n_events,
-                    "waiting": self._feedback.waiting_rows,
-                    "problem": self._feedback.problem,
-                },
-                "sync": None,
-            }
-        )
+        return {
+            "status": status,
+            "detail": detail,
+            "version": __version__,
+            "environment": self._environment,
+            "model_version": model.version if model else None,
+            "model_loaded_at": format_time(model.loaded_at) if model else None,
+            "model_because": seen.decision.because,
+            "pin": str(seen.pin) if seen.pin else None,
+            "quarantined": [
+                {"version": name, "reason": mark.reason, "since": mark.since}
+                for name, mark in sorted(seen.failed.items())
+            ],
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "retraining": {
+                "enabled": next_run is not None,
+                "running": running.summary() if running else None,
+                "last": last.summary() if last else None,
+                "next_run": format_time(next_run.astimezone(UTC)) if next_run else None,
+            },
+            "feedback": {
+                "enabled": self._feedback.enabled,
+                "ratings": self._feedback.overlay.n_events,
+                "waiting": self._feedback.waiting_rows,
+                "problem": self._feedback.problem,
+            },
+            "sync": None,
+        }
 
     async def live(self, request: web.Request) -> web.Response:
         """Say that the process answers."""

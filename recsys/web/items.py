@@ -60,7 +60,7 @@ class ItemRoutes:
         model = self._slot.take()
         query = parse_query(TrendingQuery, request.rel_url)
         scores = await self._trends.of(model, query.days)
-        mask = model.mask(query.genre, None, None)
+        mask = model.mask(query.genre, query.year_from, query.year_to)
         found = [(item, score) for item, score in scores if mask is None or mask[item]][: query.n]
         items, values = np.array([item for item, _ in found], np.intp), np.array([score for _, score in found])
         body = b'{"items":[%b],"total":%d}' % (scored(model, items, values), items.size)
@@ -73,7 +73,10 @@ class ItemRoutes:
         if answer is None:
             query = parse_query(SearchQuery, request.rel_url)
             found = await self._find(model, query.query)
-            mask = model.mask(query.genre, None, None)
+            if query.item_id:
+                asked = model.indices(dict.fromkeys(query.item_id))
+                found = asked[np.isin(asked, found)] if asked is not None else found[:0]
+            mask = model.mask(query.genre, query.year_from, query.year_to)
             if mask is not None:
                 found = found[mask[found]]
             answer = listed(model, found[query.offset : query.offset + query.limit], found.size)
@@ -86,10 +89,16 @@ class ItemRoutes:
         return await asyncio.get_running_loop().run_in_executor(self._workers, model.find, query)
 
     async def genres(self, request: web.Request) -> web.Response:
-        """List the genres that items have."""
+        """List the genres that items have, and say what years and ratings are."""
         model = self._slot.take()
-        names = model.genre_names
-        response = json_response({"items": list(names), "total": len(names)})
+        names, scale, years = model.genre_names, model.servable.contents.scale, model.years[model.years > 0]
+        content = {
+            "items": list(names),
+            "total": len(names),
+            "scale": {"low": scale.low, "high": scale.high, "step": scale.step},
+            "years": [int(years.min()), int(years.max())] if years.size else [],
+        }
+        response = json_response(content)
         response.headers["X-Model-Version"] = model.version
         return response
 

@@ -105,7 +105,7 @@ def similar_answer(model: ServedModel, item: int, n: int) -> bytes:
 
 def popular_answer(model: ServedModel, query: PopularQuery) -> bytes:
     """List what most users liked."""
-    items = model.walk(model.popular, query.n, query.genre, (None, None), ())
+    items = model.walk(model.popular, query.n, query.genre, (query.year_from, query.year_to), ())
     return b'{"items":[%b],"total":%d}' % (
         scored(model, items, model.recommender.popularity.take(items)),
         items.size,

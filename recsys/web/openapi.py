@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from recsys import __version__
 from recsys.web.routes import Endpoint
 from recsys.web.schemas import MAX_N, NoQuery
+from recsys.web.sessions import COOKIE
 from recsys.web.shapes import ProblemOut
 
 _REF = "#/components/schemas/{model}"
@@ -32,6 +33,7 @@ Every answer carries `X-Request-ID`, and one made by a model `X-Model-Version`. 
 `application/problem+json`."""
 _SECURITY = {
     "admin": {"type": "http", "scheme": "bearer", "description": "the admin token"},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "begun by POST /admin/session"},
     "key": {"type": "http", "scheme": "bearer", "description": "one of RECSYS_API__KEYS_FILE, if it is set"},
 }
 _HEADERS = {
@@ -72,12 +74,15 @@ def _operation(endpoint: Endpoint, references: Any) -> dict[str, Any]:
         "responses": {},
     }
     if endpoint.admin:
-        operation["security"] = [{"admin": []}]
+        operation["security"] = [{"admin": []}, {"session": []}]
     elif endpoint.keyed:
         operation["security"] = [{}, {"key": []}]
     if endpoint.body is not None:
         schema = references[endpoint.body, "validation"]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if endpoint.file is not None:
+        content = {"schema": {"type": "string", "format": "binary"}, "example": endpoint.file}
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": content}}
     for status, answer in endpoint.answers.items():
         described: dict[str, Any] = {"description": _ANSWERS[status], "headers": _HEADERS}
         if isinstance(answer, str):

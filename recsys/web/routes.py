@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
-from recsys.web import schemas, shapes
+from recsys.web import page_shapes, schemas, shapes
 from recsys.web.admin import AdminRoutes
+from recsys.web.auth import AdminAuth, ApiKeys
 from recsys.web.catalogue import CatalogueRoutes
 from recsys.web.health import HealthRoutes
+from recsys.web.imports import ImportRoutes
+from recsys.web.inputs import parse_query
 from recsys.web.items import ItemRoutes
+from recsys.web.overview import OverviewRoutes
 from recsys.web.public import PublicRoutes
 from recsys.web.ratings import RatingRoutes
 from recsys.web.shown import ShownRoutes
@@ -22,7 +26,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One route. `query` and `body` are validated by these models; `answers` maps status to shape (a string is a media
+    """One route. `query` and `body` are validated by these models, `file` is an example of one that is the body;
+    `answers` maps status to shape (a string is a media
     type without a schema); `refusals` are the problem statuses it may give. `admin` needs the token, `keyed` one of the
     keys if there are any. The summary is the handler's docstring.
     """
@@ -33,6 +38,7 @@ class Endpoint:
     tag: str
     query: type[BaseModel] = schemas.NoQuery
     body: type[BaseModel] | None = None
+    file: str | None = None
     answers: dict[int, type[BaseModel] | str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
     admin: bool = False
@@ -63,18 +69,39 @@ def endpoints(
     ratings: RatingRoutes,
     catalogue: CatalogueRoutes,
     shown: ShownRoutes,
+    imports: ImportRoutes,
     health: HealthRoutes,
     admin: AdminRoutes,
+    overview: OverviewRoutes,
 ) -> list[Endpoint]:
     """List every route of the API."""
     return [
         *_public(public),
         *_ratings(ratings, shown),
+        *_imports(imports),
         *_items(items),
         *_catalogue(catalogue),
         *_health(health),
-        *_admin(admin, shown),
+        *_admin(admin, shown, overview),
     ]
+
+
+def guarded(endpoint: Endpoint, auth: AdminAuth, keys: ApiKeys) -> Handler:
+    """Ask for the token or a key where it is needed, and refuse a query string where none is taken."""
+    handler, admin = endpoint.handler, endpoint.admin
+    if endpoint.query is not schemas.NoQuery and not admin:
+        return handler
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        if admin:
+            auth.check(request)
+        elif endpoint.keyed:
+            keys.check(request)
+        if request.query_string and endpoint.query is schemas.NoQuery:
+            parse_query(schemas.NoQuery, request.rel_url)
+        return await handler(request)
+
+    return checked
 
 
 def _public(public: PublicRoutes) -> list[Endpoint]:
@@ -116,6 +143,16 @@ def _ratings(ratings: RatingRoutes, shown: ShownRoutes) -> list[Endpoint]:
         Endpoint(
             "POST", "/api/v1/events", shown.record_events, "ratings",
             body=schemas.ShownRequest, answers={200: shapes.Accepted}, refusals=(*_KEYED, *_BODY), keyed=True,
+        ),
+    ]  # fmt: skip
+
+
+def _imports(imports: ImportRoutes) -> list[Endpoint]:
+    example = "Date,Name,Year,Letterboxd URI,Rating\n2024-03-01,Toy Story,1995,boxd.it/2aqe,4.5\n"
+    return [
+        Endpoint(
+            "POST", "/api/v1/import", imports.import_ratings, "ratings", file=example,
+            answers={200: page_shapes.ImportAnswer}, refusals=(400, 408, 413, 503),
         ),
     ]  # fmt: skip
 
@@ -179,7 +216,7 @@ def _health(health: HealthRoutes) -> list[Endpoint]:
     ]  # fmt: skip
 
 
-def _admin(admin: AdminRoutes, shown: ShownRoutes) -> list[Endpoint]:
+def _admin(admin: AdminRoutes, shown: ShownRoutes, overview: OverviewRoutes) -> list[Endpoint]:
     def behind_token(
         method: str,
         path: str,
@@ -195,6 +232,9 @@ def _admin(admin: AdminRoutes, shown: ShownRoutes) -> list[Endpoint]:
     states, job = shapes.ModelStates, shapes.JobOut
     started = shapes.JobStarted
     return [
+        behind_token("POST", "/admin/session", admin.sign_in, {200: page_shapes.SignedIn}),
+        behind_token("DELETE", "/admin/session", admin.sign_out, {200: page_shapes.SignedIn}),
+        behind_token("GET", "/admin/overview", overview.overview, {200: page_shapes.Overview}, 503),
         behind_token("POST", "/admin/retrain", admin.retrain, {200: started, 202: started}),
         behind_token("GET", "/admin/jobs", admin.jobs, {200: shapes.JobList}),
         behind_token("GET", "/admin/jobs/{job_id}", admin.job, {200: job}, 404),

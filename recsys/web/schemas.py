@@ -141,9 +141,14 @@ class BatchRequest(Filters):
     include_seen: bool = Field(False, strict=True)
 
 
-class SearchQuery(Input):
+class SearchQuery(YearRange):
     query: str = Field("", max_length=200, description="words of the title; all items if empty")
+    item_id: tuple[Annotated[str, Field(max_length=256)], ...] = Field(
+        (), max_length=MAX_N, description="these items alone, in this order; unknown ones are left out"
+    )
     genre: Genres = Field((), description="any of these genres")
+    year_from: QueryYear | None = Field(None, description="from this year on")
+    year_to: QueryYear | None = Field(None, description="up to this year")
     limit: QueryN = 20
     offset: QueryInt = Field(0, ge=0, le=10_000_000)
 
@@ -152,9 +157,11 @@ class SimilarQuery(Input):
     n: QueryN = 10
 
 
-class PopularQuery(Input):
+class PopularQuery(YearRange):
     n: QueryN = 10
     genre: Genres = Field((), description="any of these genres")
+    year_from: QueryYear | None = Field(None, description="from this year on")
+    year_to: QueryYear | None = Field(None, description="up to this year")
 
 
 class TrendingQuery(PopularQuery):

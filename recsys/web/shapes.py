@@ -122,9 +122,17 @@ class Quality(BaseModel):
     enabled: bool = Field(description="whether answers carry a recommendation_id")
 
 
+class Scale(BaseModel):
+    low: float
+    high: float
+    step: float
+
+
 class GenreList(BaseModel):
     items: list[str]
     total: int
+    scale: Scale = Field(description="of the data set's ratings")
+    years: list[int] = Field(description="the first and the last of its films; empty if none is known")
 
 
 class ScoredItem(ItemOut):

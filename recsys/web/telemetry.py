@@ -8,6 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -21,7 +22,20 @@ from recsys.jobs.ledger import Job
 from recsys.serving.served import ServedModel
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_API = "/api/"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the API answered since the start. `buckets` count the answers that took up to each of `bounds` (seconds) and
+    longer than the one before.
+    """
+
+    requests: int
+    errors: int
+    bounds: tuple[float, ...]
+    buckets: tuple[float, ...]
 
 
 class Telemetry:
@@ -92,6 +106,22 @@ class Telemetry:
         if child is None:
             child = self._children[key] = self._requests.labels(route, method, str(status))
         child.observe(seconds)
+
+    def totals(self) -> Totals:
+        """Sum the API's routes up. Errors are answers of 500 and above. Cost: O(routes), about a millisecond."""
+        bounds = (*_BUCKETS, float("inf"))
+        buckets, errors = [0.0] * len(bounds), 0
+        for (route, _, status), child in list(self._children.items()):
+            if not route.startswith(_API):
+                continue
+            below = 0.0
+            for sample in next(iter(child.collect())).samples:
+                if sample.name.endswith("_bucket"):
+                    place = bounds.index(float(sample.labels["le"]))
+                    buckets[place] += sample.value - below
+                    below = sample.value
+            errors += int(below) if status >= 500 else 0
+        return Totals(int(sum(buckets)), errors, bounds, tuple(buckets))
 
     def model_swapped(self, model: ServedModel) -> None:
         self.swaps.inc()

@@ -103,6 +103,12 @@ def ml_100k_data(ml_100k: Path) -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def ml_latest_small_server(ml_latest_small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with _trained_server(ml_latest_small, tmp_path_factory.mktemp("ml-latest-small-server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def odd_ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CSV whose users and items bear `ODD_IDS`, and some newcomers with as many ratings as their names say."""
     directory = tmp_path_factory.mktemp("odd")

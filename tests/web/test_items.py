@@ -145,7 +145,7 @@ class TestPopular:
         assert server.request(f"{POPULAR}?genre=Polka").json == {"items": [], "total": 0}
 
     @pytest.mark.parametrize(
-        ("field", "query"), [("n", "n=0"), ("n", "n=501"), ("year_from", "year_from=1990"), ("offset", "offset=1")]
+        ("field", "query"), [("n", "n=0"), ("n", "n=501"), ("year", "year=1990"), ("offset", "offset=1")]
     )
     def test_a_wrong_parameter_is_named(self, server: ServerProcess, field: str, query: str) -> None:
         assert [f"query.{field}"] == problem_of(server.request(f"{POPULAR}?{query}"), 400, "invalid_input")
@@ -156,7 +156,7 @@ class TestGenres:
         answer = server.request(GENRES)
         names = sorted({genre for genres in sample_data.catalogue.genres for genre in genres})
 
-        assert {"items": names, "total": len(names)} == answer.json
+        assert {"items": names, "total": len(names)}.items() <= answer.json.items()
         assert answer.headers["X-Model-Version"] == "v1.0.0"
 
     def test_can_each_be_asked_for(self, server: ServerProcess) -> None:

@@ -6,16 +6,23 @@ const EXAMPLES = {
   pin: { version: "v1.0.0" },
   version: "v1.0.0",
   recommend_batch: { user_ids: ["1", "2"], n: 3 },
-  add_ratings: { ratings: [{ user_id: "me", item_id: "1", rating: 4 }] },
+  add_ratings: { ratings: [{ user_id: "ann", item_id: "1", rating: 5 }] },
   record_events: { events: [{ recommendation_id: "of an answer", type: "click", item_id: "1" }] },
-  put_item: { title: "A new film", year: 2026, genres: ["Drama"] },
-  patch_item: { year: 2025 },
+  put_item: { title: "A New Film", year: 2026, genres: ["Drama"] },
+  patch_item: { year: 2026 },
+  import_ratings: "Date,Name,Year,Letterboxd URI,Rating\n2024-03-01,Toy Story,1995,boxd.it/2aqe,4.5\n",
 };
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
+}
+
+/** An example body as text: JSON, or a file as it is. */
+function example(operation) {
+  const found = EXAMPLES[operation.operationId] ?? {};
+  return typeof found === "string" ? found : JSON.stringify(found, null, 2);
 }
 
 function field(parameter) {
@@ -48,8 +55,10 @@ function route(path, method, operation) {
   const fields = (operation.parameters ?? []).map(field);
   const inputs = fields.map((label) => label.querySelector("input"));
   const body = operation.requestBody
-    ? element("textarea", { value: JSON.stringify(EXAMPLES[operation.operationId] ?? {}, null, 2), ariaLabel: "body" })
+    ? element("textarea", { value: example(operation), ariaLabel: "body" })
     : null;
+  const mediaType = Object.keys(operation.requestBody?.content ?? {})[0];
+  const isJson = mediaType === "application/json";
   const answer = element("pre", { hidden: true, tabIndex: 0 });
   answer.setAttribute("role", "status");
 
@@ -60,13 +69,14 @@ function route(path, method, operation) {
     const parts = ["curl -s"];
     if (method !== "GET") parts.push(`-X ${method}`);
     if (operation.security) parts.push('-H "Authorization: Bearer $TOKEN"');
-    if (body) parts.push(`--json '${body.value.replace(/\s+/g, " ").replaceAll("'", "'\\''")}'`);
+    if (body && !isJson) parts.push("--data-binary @export.csv");
+    if (body && isJson) parts.push(`--json '${body.value.replace(/\s+/g, " ").replaceAll("'", "'\\''")}'`);
     const command = [...parts, `'${location.origin}${target}'`].join(" ");
     answer.hidden = false;
     answer.textContent = "…";
     try {
       const started = performance.now();
-      const headers = body ? { "Content-Type": "application/json" } : {};
+      const headers = body ? { "Content-Type": mediaType } : {};
       if (token) headers.Authorization = `Bearer ${token}`;
       const response = await fetch(target, body ? { method, headers, body: body.value } : { method, headers });
       if ((response.headers.get("Content-Type") ?? "").startsWith("text/event-stream")) {
@@ -77,8 +87,8 @@ function route(path, method, operation) {
       }
       const text = await response.text();
       const took = Math.round(performance.now() - started);
-      const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
-      const shown = isJson ? JSON.stringify(JSON.parse(text), null, 2) : text;
+      const answersJson = (response.headers.get("Content-Type") ?? "").includes("json");
+      const shown = answersJson ? JSON.stringify(JSON.parse(text), null, 2) : text;
       answer.textContent = `${command}\n\n${response.status} ${response.statusText} · ${took} ms\n\n${shown}`;
     } catch (error) {
       answer.textContent = `${command}\n\nNo answer: ${error.message}`;
