@@ -148,3 +148,53 @@ class FeedbackCorruptError(FeedbackUnavailableError):
 
 class UnknownRatingError(RecsysError):
     status, code, title = 404, "unknown_rating", "No such rating"
+
+
+class BucketError(RecsysError):
+    """The bucket cannot be reached or does not answer as it should. `passing` says that trying again may help."""
+
+    status, code, title = 503, "bucket_unavailable", "The bucket is not available"
+
+    def __init__(self, detail: str, *, hint: str | None = None, passing: bool = True) -> None:
+        super().__init__(detail, hint=hint)
+        self.passing = passing
+
+
+class ObjectMissingError(BucketError):
+    status, code, title = 404, "object_missing", "There is no such object in the bucket"
+
+
+class LostRaceError(BucketError):
+    """A conditional write that somebody else's write came before."""
+
+    status, code, title = 409, "lost_race", "Somebody else was first"
+
+
+class NoCredentialsError(BucketError):
+    code = "no_credentials"
+
+
+class NotSupportedError(BucketError):
+    """The store does not know what it was asked for."""
+
+    code = "not_supported"
+
+
+class NoBucketError(RecsysError):
+    status, code, title = 409, "no_bucket", "There is no bucket"
+
+
+class PointerRefusedError(RecsysError):
+    """A pointer in the bucket that must not be followed."""
+
+    status, code, title = 409, "pointer_refused", "The bucket's pointer is refused"
+
+
+class PullOnlyError(RecsysError):
+    status, code, title = 409, "pull_only", "This service only follows the bucket"
+
+
+class AnotherTrainsError(RecsysError):
+    """A training run that is not this service's to do, or no longer."""
+
+    status, code, title = 409, "another_trains", "Another service trains"

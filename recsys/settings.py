@@ -1,13 +1,11 @@
 """Settings: defaults here, `config/*.toml` over them, `RECSYS_…` from the environment over both. Built once, frozen.
 
-`load_settings` is the only place that reads the environment; everything else is handed its slice. An unknown name is an
-error, so that a typo never silently does nothing.
+`load_settings` is the only place that is given the environment; everything else is handed its slice. An unknown name is
+an error, so that a typo never silently does nothing.
 """
 
 import difflib
-import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +15,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from recsys.configuration import PREFIX, config_dir, from_environment, merge, read_toml
 from recsys.errors import SettingsError
 
-PREFIX = "RECSYS_"
 MIN_TOKEN_LENGTH = 16
-CONFIG_DIR_VARIABLE = "RECSYS_CONFIG_DIR"
 _POSTERS = r"^https?://[^/{}\s\"';,?#@*]+/\S*\{(imdb|tmdb)_id\}\S*$"
 _VERSION_PATTERN = r"v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
 
@@ -150,6 +147,62 @@ class PagesSettings(Section):
     poster_template: str | None = Field(None, pattern=_POSTERS, description="address of a film's poster")
 
 
+class S3Settings(Section):
+    """The bucket that versions are shared through. Credentials come the AWS way, and from nowhere else."""
+
+    bucket: str | None = Field(None, description="share versions through this bucket (also S3_BUCKET_NAME)")
+    prefix: str = Field("", description="put before every key, as films/recsys")
+    endpoint_url: str | None = Field(None, description="address of an S3-compatible store; AWS if not set")
+    region: str | None = Field(None, description="region of the bucket; AWS_REGION and the like if not set")
+    path_style: bool | None = Field(None, description="bucket in the path, not in the host; on with an endpoint_url")
+    role: Literal["pull", "train", "both"] = Field(
+        "both", description="pull: follow the bucket; train: train and publish; both"
+    )
+    poll_interval_s: float = Field(10.0, ge=0.1, le=3600, description="look at the pointer this often")
+    timeout_s: float = Field(10.0, gt=0, le=300, description="one call, or one megabyte, may take this long")
+    max_concurrency: int = Field(4, ge=1, le=32, description="files, or parts of one, under way at once")
+    max_bandwidth_mb_s: float | None = Field(None, gt=0, description="megabytes a second for models, up and down")
+    keep_versions: int = Field(10, ge=2, description="older versions are removed from the bucket, never the current")
+    lease_s: float = Field(60.0, ge=1, le=3600, description="a trainer that says nothing for so long has lost its turn")
+
+    @field_validator("bucket")
+    @classmethod
+    def _is_bucket(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/-]{1,254}", value):
+            raise ValueError("is not the name of a bucket; one looks like film-models")
+        return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_prefix(cls, value: str) -> str:
+        value = value.strip("/")
+        parts = value.split("/") if value else []
+        if not all(re.fullmatch(r"[A-Za-z0-9!_.*'()-]{1,128}", part) and part.strip(".") for part in parts):
+            raise ValueError("is not a prefix of keys; one looks like films/recsys")
+        return value
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", value):
+            raise ValueError("is not an address; one looks like https://s3.example.org (and holds no password)")
+        return value
+
+    @property
+    def follows(self) -> bool:
+        """Whether this service serves what the bucket's pointer names."""
+        return self.bucket is not None and self.role != "train"
+
+    @property
+    def publishes(self) -> bool:
+        """Whether what is trained here goes into the bucket."""
+        return self.bucket is not None and self.role != "pull"
+
+    @property
+    def trains(self) -> bool:
+        return self.bucket is None or self.role != "pull"
+
+
 class CorsSettings(Section):
     origins: tuple[str, ...] = Field((), description='JSON list of origins that browsers may call from, or ["*"]')
 
@@ -187,13 +240,14 @@ class Settings(Section):
     feedback: FeedbackSettings = FeedbackSettings()
     api: ApiSettings = ApiSettings()
     pages: PagesSettings = PagesSettings()
+    s3: S3Settings = S3Settings()
     cors: CorsSettings = CorsSettings()
     log: LogSettings = LogSettings()
 
     @property
     def retraining_enabled(self) -> bool:
         enabled = self.retraining.enabled
-        return self.environment == "production" if enabled is None else enabled
+        return self.s3.trains and (self.environment == "production" if enabled is None else enabled)
 
     @property
     def log_format(self) -> Literal["console", "json"]:
@@ -206,13 +260,14 @@ def load_settings(environ: Mapping[str, str], overrides: Mapping[str, Any] | Non
 
     Errors: SettingsError that names every wrong setting by its variable, with the problem and a hint.
     """
-    values = _read_toml((directory := _config_dir(environ)) / "default.toml")
-    from_environment = _from_environment(environ)
-    environment = (values | from_environment).get("environment", "development")
-    if environment in ("development", "production"):
-        _merge(values, _read_toml(directory / f"{environment}.toml"))
-    _merge(values, from_environment)
-    _merge(values, overrides or {})
+    directory = config_dir(environ)
+    values = read_toml(directory / "default.toml")
+    found = from_environment(environ)
+    environment = found.get("environment", values.get("environment", "development"))
+    if isinstance(environment, str) and environment in ("development", "production"):
+        merge(values, read_toml(directory / f"{environment}.toml"))
+    merge(values, found)
+    merge(values, overrides or {})
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -230,57 +285,6 @@ def setting_names() -> dict[str, str]:
         else:
             names[f"{PREFIX}{name}".upper()] = field.description or ""
     return names
-
-
-def _config_dir(environ: Mapping[str, str]) -> Path:
-    named = environ.get(CONFIG_DIR_VARIABLE)
-    if named and not Path(named).is_dir():
-        raise SettingsError(f"{CONFIG_DIR_VARIABLE}: there is no directory {named}")
-    return Path(named or "config")
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: {error}") from error
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Nest RECSYS_SECTION__NAME; an empty value counts as not set, as compose files write it."""
-    values: dict[str, Any] = {}
-    for variable, text in environ.items():
-        if not variable.startswith(PREFIX) or variable == CONFIG_DIR_VARIABLE or not text.strip():
-            continue
-        *sections, name = variable[len(PREFIX) :].lower().split("__")
-        target = values
-        for section in sections:
-            target = target.setdefault(section, {})
-            if not isinstance(target, dict):
-                raise SettingsError(f"{variable}: {section!r} is a setting, not a section")
-        target[name] = _parse(variable, text.strip())
-    return values
-
-
-def _parse(variable: str, text: str) -> Any:
-    if not text.startswith("["):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise SettingsError(f"{variable}: {text!r} is not a JSON list ({error})") from error
-
-
-def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Lay `values` over `into`, section by section; None leaves what is there."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and isinstance(into.setdefault(name, {}), dict):
-            _merge(into[name], value)
-        elif value is not None:
-            into[name] = value
 
 
 def _describe(problem: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """Fixtures for everybody: real data where it is, trained versions, a store, and a real server process."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -8,12 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from buckets import CREDENTIALS, MINISTACK, make_bucket, ministack_server, moto_server
 from service import ROOT, ServerProcess, copy_version
 
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
+from recsys.settings import S3Settings
 from recsys.training.pipeline import train
 from recsys.training.plan import TrainingPlan
 
@@ -125,3 +129,39 @@ def serve(tmp_path: Path, sample: Path) -> Iterator[Callable[..., ServerProcess]
             server.reader.join(10)
         if server.process.stderr:
             server.process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of one server of the bucket's protocol."""
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session", params=["moto", "ministack"])
+def bucket_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of each of two servers, which were written by different people."""
+    if request.param == "moto":
+        yield request.getfixturevalue("moto")
+        return
+    if not MINISTACK.exists():
+        pytest.skip(f"needs ministack in {MINISTACK.parents[1]}: python -m venv there, then pip install ministack")
+    with ministack_server(tmp_path_factory.mktemp("ministack")) as address:
+        yield address
+
+
+_bucket_numbers = itertools.count()
+
+
+@pytest.fixture
+def make_s3(monkeypatch: pytest.MonkeyPatch) -> Callable[..., S3Settings]:
+    """Make a bucket of its own on a server, and the settings for it; `through` is a proxy's address."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+    def make(address: str, *, through: str | None = None, **options: Any) -> S3Settings:
+        name = f"films-{next(_bucket_numbers)}"
+        make_bucket(address, name)
+        return S3Settings(bucket=name, prefix="test/recsys", endpoint_url=through or address, **options)
+
+    return make

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from recsys.artifacts.files import fsync_directory, write_durable
+from recsys.artifacts.files import fingerprint_of, fsync_directory, write_durable
 from recsys.artifacts.manifest import MANIFEST_NAME, FileRecord, Manifest
 from recsys.artifacts.servable import read_manifest
 from recsys.artifacts.version import FIRST_VERSION, Version
@@ -99,7 +99,7 @@ class ModelStore:
 
     def _look(self, version: Version) -> Entry:
         path = self.path(version)
-        fingerprint = _fingerprint(path)
+        fingerprint = fingerprint_of(path)
         seen = self._seen.get(str(version))
         if seen is not None and seen.fingerprint == fingerprint:
             return seen
@@ -126,24 +126,32 @@ class ModelStore:
         return version
 
     @contextmanager
-    def stage(self) -> Iterator[Path]:
-        """Give an empty directory to build a version in; what is left of it afterwards is removed.
+    def stage(self, *, resumed_as: str | None = None) -> Iterator[Path]:
+        """Give a directory to build a version in: empty, and what is left of it afterwards is removed.
 
-        It is locked while in use, so that a clean-up by another process leaves it alone.
+        With `resumed_as` it is found again as an earlier failure under that name left it, and stays after another one.
+        It is locked while in use, so that a clean-up by another process leaves it alone; two under one name take turns.
         """
         with self._translating_errors():
             parent = self.directory / _STAGING
             parent.mkdir(parents=True, exist_ok=True)
-            staged = parent / f"{os.getpid()}-{os.urandom(6).hex()}"
+            staged = parent / (resumed_as or f"{os.getpid()}-{os.urandom(6).hex()}")
             with _staging_lock(parent):
-                staged.mkdir()
+                staged.mkdir(exist_ok=resumed_as is not None)
                 lock = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    os.close(lock)
+                    raise StoreError(f"{staged} is in use by another process", hint="try again later") from error
+        keep = resumed_as is not None
         try:
             with self._translating_errors():
                 yield staged
+            keep = False
         finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(staged, ignore_errors=True)
             os.close(lock)
 
     def publish(
@@ -166,6 +174,45 @@ class ModelStore:
             staged.rename(target)
             fsync_directory(self.directory)
         return manifest
+
+    def adopt(self, staged: Path, manifest: Manifest, content: bytes) -> None:
+        """Make what lies in `staged` the version that `manifest` describes, whose text is `content`. The files agree
+        with it and are on disk.
+
+        Errors: VersionTakenError when another version has its name, StoreError. After any error nothing is visible.
+        """
+        version = Version.parse(manifest.version)
+        with self._locked():
+            if os.path.lexists(self.path(version)):
+                there = self._look(version).manifest
+                if there is not None and there.digest == manifest.digest:
+                    return
+                raise VersionTakenError(f"another {version} exists in {self.directory}")
+            (staged / MANIFEST_NAME).unlink(missing_ok=True)
+            write_durable(staged / MANIFEST_NAME, content)
+            fsync_directory(staged)
+            staged.rename(self.path(version))
+            fsync_directory(self.directory)
+
+    def rename(self, version: Version, taken: Iterable[Version]) -> Version:
+        """Give a version the next free name, here and beyond `taken`, so that its own is free for another.
+
+        Errors: UnknownVersionError, VersionInvalidError, StoreError. Nobody sees half of it.
+        """
+        manifest = read_manifest(self.path(version))
+        new = self.next_version(taken)
+        with self.stage() as staged:
+            for record in manifest.files:
+                os.link(self.path(version) / record.path, staged / record.path)
+            self.adopt(staged, renamed := manifest.model_copy(update={"version": str(new)}), renamed.to_json())
+        self.remove(version)
+        return new
+
+    def remove(self, version: Version) -> None:
+        """Remove a version. Errors: StoreError."""
+        with self._locked():
+            self._remove(version)
+            fsync_directory(self.directory)
 
     def prune(self, keep: int, protected: Iterable[Version]) -> list[Version]:
         """Remove the lowest accepted versions until `keep` are left, and of the rejected ones likewise; never one of
@@ -190,15 +237,18 @@ class ModelStore:
         with self.stage() as trash:
             self.path(version).rename(trash / str(version))
 
-    def clean_up(self) -> int:
-        """Remove what killed processes left in the staging folder; returns how many. What is in use is left alone."""
+    def clean_up(self, *, besides: str = "") -> int:
+        """Remove what killed processes left in the staging folder, and what nobody resumed but what is named `besides`.
+
+        Returns how many. What is in use is left alone.
+        """
         removed = 0
         staging = self.directory / _STAGING
         if not staging.is_dir():
             return 0
         with self._translating_errors(), _staging_lock(staging):
             for path in staging.iterdir():
-                if _is_abandoned(path):
+                if path.name != besides and _is_abandoned(path):
                     shutil.rmtree(path, ignore_errors=True)
                     removed += 1
         return removed
@@ -253,16 +303,3 @@ def _is_abandoned(staged: Path) -> bool:
 def _record(path: Path) -> FileRecord:
     content = path.read_bytes()
     return FileRecord(path=path.name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-
-
-def _fingerprint(path: Path) -> str:
-    """Tell any change of a directory's content from outside: names, kinds, sizes, times and inodes of all it holds."""
-    parts = []
-    try:
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-            found = entry.stat(follow_symlinks=False)
-            parts.append((entry.name, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
-        parts.append(("", os.lstat(path).st_mode, 0, 0, 0, os.lstat(path).st_ino))
-    except OSError as error:
-        parts = [(type(error).__name__, error.errno or 0, 0, 0, 0, 0)]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

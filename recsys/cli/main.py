@@ -100,8 +100,9 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
 def _models_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     models = commands.add_parser(
         "models",
-        help="look at versions, pin, roll back",
-        description="The versions of the local store. Works beside a running service, which follows within a second.",
+        help="look at versions, pin, roll back, push, pull",
+        description="The versions of the local store, and of the bucket. Works beside a running service, which follows "
+        "within a second, or with the next look at the bucket.",
     )
     models.add_argument("--models", type=Path, metavar="DIR", help="where versions live (RECSYS_PATHS__MODELS)")
     actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
@@ -112,12 +113,17 @@ def _models_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         ("pin", True, "serve this version until the pin is lifted"),
         ("unpin", False, "lift the pin"),
         ("rollback", False, "pin the highest accepted version below the one served"),
+        ("push", True, "send a version to the bucket"),
+        ("pull", True, "fetch a version from the bucket"),
+        ("promote", True, "make a version of the bucket the one that all services serve"),
     ):
         action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if takes_version:
             action.add_argument("version", metavar="vX.Y.Z")
         if name in ("list", "show"):
             action.add_argument("--json", action="store_true", help="print JSON")
+        if name in ("list", "rollback"):
+            action.add_argument("--remote", action="store_true", help="in the bucket, for all services")
         action.set_defaults(run=_models, action=name)
 
 
@@ -197,9 +203,14 @@ def _models(parsed: argparse.Namespace) -> int:
 
     settings = read_settings({"paths": {"models": parsed.models}})
     _cap_blas_threads(1)
+    version, as_json = getattr(parsed, "version", None), getattr(parsed, "json", False)
+    if parsed.action in ("push", "pull", "promote") or getattr(parsed, "remote", False):
+        from recsys.cli import remote
+
+        return remote.run(settings, parsed.action, version, as_json=as_json)
     from recsys.cli import models
 
-    return models.run(settings, parsed.action, getattr(parsed, "version", None), as_json=getattr(parsed, "json", False))
+    return models.run(settings, parsed.action, version, as_json=as_json)
 
 
 def _export(parsed: argparse.Namespace) -> int:

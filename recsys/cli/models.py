@@ -6,6 +6,8 @@ from typing import Any
 import orjson
 
 from recsys.artifacts.marks import Marks
+from recsys.artifacts.pointer import PointerMemory
+from recsys.artifacts.s3_objects import bucket_name
 from recsys.artifacts.servable import load_servable
 from recsys.artifacts.store import Entry, ModelStore
 from recsys.artifacts.version import Version
@@ -25,7 +27,8 @@ class _Models:
         self._store = ModelStore(settings.paths.models)
         self._marks = Marks(settings.paths.state)
         setting_pin = Version.parse(settings.model.version) if settings.model.version else None
-        self._control = Control(self._store, self._marks, setting_pin)
+        pointer = PointerMemory(settings.paths.state, bucket_name(settings.s3)).load if settings.s3.follows else _none
+        self._control = Control(self._store, self._marks, setting_pin, pointer)
 
     def run(self, action: str, version: Version | None, *, as_json: bool) -> int:
         without: dict[str, Callable[[], Any]] = {
@@ -83,6 +86,10 @@ class _Models:
         served = decide(self._control.situation()).version
         target = self._control.rollback(served)
         return f"rolled back from {served} to {target}, which is pinned now; `recsys models unpin` lifts it"
+
+
+def _none() -> None:
+    return None
 
 
 def _row(entry: Entry, failed: dict[Version, str], served: Version | None, pinned: Version | None) -> dict[str, Any]:

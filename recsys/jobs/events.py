@@ -20,7 +20,7 @@ _QUEUE = 200
 
 @dataclass(frozen=True)
 class Event:
-    """`kind` is job, swap, quarantine, pin or schedule; `data` is JSON."""
+    """`kind` is job, swap, quarantine, pin or sync; `data` is JSON."""
 
     id: int
     kind: str

@@ -26,7 +26,9 @@ _log = structlog.get_logger(__name__)
 
 @dataclass
 class Job:
-    """One training run: where it is, or how it ended and why."""
+    """One training run: where it is, or how it ended and why. `due` is when a schedule wanted it; a `patient` one waits
+    for its turn, and is not needed any more once somebody else has had theirs.
+    """
 
     id: str
     asked_because: str
@@ -39,6 +41,8 @@ class Job:
     model_version: str | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     ended_at: datetime | None = None
+    due: datetime | None = None
+    patient: bool = False
 
     @property
     def ended(self) -> bool:

@@ -1,6 +1,9 @@
-"""Removes versions that nobody needs, after training runs. Never the served, the pinned or the previous one."""
+"""Removes versions that nobody needs, after training runs. Never the served, the pinned or the previous one, nor what
+the bucket's pointer names, nor what waits for the bucket.
+"""
 
 import asyncio
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -16,11 +19,20 @@ _log = structlog.get_logger(__name__)
 class Retention:
     """Keeps `keep` accepted and as many rejected versions. `soon` asks; `run` is its task."""
 
-    def __init__(self, store: ModelStore, slot: Slot, watcher: Watcher, *, keep: int) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        slot: Slot,
+        watcher: Watcher,
+        *,
+        keep: int,
+        needed: Callable[[], Iterable[Version]] = tuple,
+    ) -> None:
         self._store = store
         self._slot = slot
         self._watcher = watcher
         self._keep = keep
+        self._needed = needed
         self._asked = asyncio.Event()
 
     def soon(self) -> None:
@@ -38,7 +50,7 @@ class Retention:
                 _log.exception("a rescan failed; old versions stay")
                 continue
             names = (self._slot.current.version if self._slot.current else None, self._slot.previous)
-            protected = [Version.parse(name) for name in names if name is not None]
+            protected = [Version.parse(name) for name in names if name is not None] + list(self._needed())
             if self._watcher.state.pin is not None:
                 protected.append(self._watcher.state.pin)
             # the newest accepted one, which a pin may keep from being served: its name must not be given away again

@@ -19,8 +19,10 @@ from typing import Any
 
 import structlog
 
-from recsys.errors import JobEndedError, RecsysError, UnknownJobError
+from recsys.artifacts.version import Version
+from recsys.errors import AnotherTrainsError, JobEndedError, RecsysError, UnknownJobError
 from recsys.jobs.ledger import Job, Ledger
+from recsys.jobs.turns import Turns
 from recsys.training import worker
 from recsys.training.plan import TrainingPlan
 
@@ -47,14 +49,14 @@ class Retrainer:
 
     def __init__(
         self,
-        plan: Callable[[], TrainingPlan],
+        turns: Turns,
         ledger: Ledger,
         limits: RunLimits,
         *,
         on_change: Callable[[Job], None] = lambda job: None,
         work: Callable[[TrainingPlan], worker.Finished] = worker.run,
     ) -> None:
-        self._plan = plan
+        self._turns = turns
         self._ledger = ledger
         self._limits = limits
         self._on_change = on_change
@@ -83,11 +85,18 @@ class Retrainer:
                 return job
         raise UnknownJobError(f"there is no job {job_id!r}")
 
-    def ask(self, because: str) -> tuple[Job, bool]:
-        """Start a run, or return the one in progress; the flag says whether it is new."""
+    def ask(self, because: str, *, due: datetime | None = None, patient: bool = False) -> tuple[Job, bool]:
+        """Start a run, or return the one in progress; the flag says whether it is new. `due` and `patient` are of
+        `Job`.
+        """
         if self.running is not None:
             return self.running, False
-        job = Job(id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(3).hex()}", asked_because=because)
+        job = Job(
+            id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",
+            asked_because=because,
+            due=due,
+            patient=patient,
+        )
         self.jobs = [*self.jobs[-199:], job]
         self._cancelled_by = None
         self._task = asyncio.create_task(self._run(job), name=f"retrain-{job.id}")
@@ -122,11 +131,17 @@ class Retrainer:
         _log.info("training started", job_id=job.id, because=job.asked_because)
         try:
             await self._record(job, status="running")
-            _conclude(job, await self._in_child(job))
+            async with self._turns(job) as turn:
+                finished = await self._in_child(job, turn.plan)
+                if finished.accepted:
+                    await turn.publish(Version.parse(finished.version))
+            _conclude(job, finished)
         except TimeoutError:
             job.end("timed_out", f"took longer than {self._limits.timeout_s:g} s (RECSYS_RETRAINING__TIMEOUT_S)")
         except asyncio.CancelledError:
             job.end("cancelled", self._cancelled_by or "the service is stopping")
+        except AnotherTrainsError as error:
+            job.end("cancelled", error.detail)
         except BrokenProcessPool:
             job.end("failed", "the training process died: it was killed, or the machine ran out of memory")
         except MemoryError:
@@ -159,9 +174,8 @@ class Retrainer:
         except (OSError, TypeError) as error:  # TypeError: the child returned what is no JSON
             _log.warning("the ledger cannot be written", path=str(self._ledger.path), reason=str(error))
 
-    async def _in_child(self, job: Job) -> worker.Finished:
+    async def _in_child(self, job: Job, plan: TrainingPlan) -> worker.Finished:
         """Run the plan in a fresh single-worker pool and wait for it, no longer than the time limit."""
-        plan = self._plan()
         from_child, to_parent = multiprocessing.Pipe(duplex=False)
         pool = ProcessPoolExecutor(
             1,

@@ -6,7 +6,8 @@ APScheduler's own crontab reader takes 0 for Monday, refuses 7, and runs a local
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -27,6 +28,15 @@ def next_time(expression: str, timezone: str, after: datetime) -> datetime | Non
     return next(found, None)
 
 
+def last_time(expression: str, timezone: str, before: datetime) -> datetime | None:
+    """Return the last time up to `before` (aware) that `expression` names; None if there is none within fifty years.
+
+    All services of a bucket agree on it, however late each of them is.
+    """
+    local = before.astimezone(ZoneInfo(timezone)) + timedelta(seconds=1)
+    return next((moment for moment in CronSim(expression, local, reverse=True) if moment <= before), None)
+
+
 class _Cron(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     """Tells APScheduler the next time."""
 
@@ -39,12 +49,18 @@ class _Cron(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
         return next_time(self._expression, self._timezone, after)
 
 
+class Ask(Protocol):
+    """What starts a run: see `Retrainer.ask`."""
+
+    def __call__(self, because: str, *, due: datetime | None) -> object: ...
+
+
 class Schedule:
     """Calls `ask` at the times of an expression, while started."""
 
     def __init__(
         self,
-        ask: Callable[[str], object],
+        ask: Ask,
         *,
         expression: str,
         timezone: str,
@@ -74,7 +90,7 @@ class Schedule:
             self._scheduler = None
 
     async def _due(self) -> None:
-        self._ask("the schedule says so")
+        self._ask("the schedule says so", due=last_time(self._expression, self._timezone, self._now()))
 
     @property
     def next_run(self) -> datetime | None:
@@ -91,5 +107,6 @@ class Schedule:
         if missed is None or missed > self._now():
             return False
         _log.info("a scheduled run was missed", due=missed.isoformat())
-        self._ask(f"it was due at {missed.astimezone(UTC):%Y-%m-%d %H:%M} UTC, when the service was down")
+        because = f"it was due at {missed.astimezone(UTC):%Y-%m-%d %H:%M} UTC, when the service was down"
+        self._ask(because, due=missed)
         return True

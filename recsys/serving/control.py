@@ -3,20 +3,30 @@
 The command line and the admin routes both come through here, so both refuse the same things in the same words.
 """
 
+from collections.abc import Callable
+
 from recsys.artifacts.marks import Marks
+from recsys.artifacts.pointer import Pointer
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
 from recsys.errors import NothingToRollBackError, PinnedBySettingError, VersionInvalidError
-from recsys.serving.policy import Situation, rollback_target
+from recsys.serving.policy import Situation, available, rollback_target
 
 
 class Control:
     """The operator's hand on one store. Every call looks at the disk; call it in a thread."""
 
-    def __init__(self, store: ModelStore, marks: Marks, setting_pin: Version | None) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        marks: Marks,
+        setting_pin: Version | None,
+        pointer: Callable[[], Pointer | None] = lambda: None,
+    ) -> None:
         self._store = store
         self._marks = marks
         self._setting_pin = setting_pin
+        self._pointer = pointer
 
     def pinned(self) -> Version | None:
         return self._setting_pin or self._marks.pinned()
@@ -32,13 +42,14 @@ class Control:
 
     def situation(self, serving: Version | None = None) -> Situation:
         """What the policy decides on; without `serving`, as if the service were started now."""
-        failed = self.failed()
-        available = {
-            entry.version: entry.manifest.accepted
-            for entry in self._store.scan().entries
-            if entry.manifest is not None and entry.version not in failed
-        }
-        return Situation(available, pin=self.pinned(), serving=serving, failed=frozenset(failed))
+        failed, pin, pointer = self.failed(), self.pinned(), self._pointer()
+        return Situation(
+            available(self._store.scan(), failed, pin, pointer),
+            pin=pin,
+            pointer=pointer.name if pointer is not None else None,
+            serving=serving,
+            failed=frozenset(failed),
+        )
 
     def pin(self, version: Version) -> None:
         """Serve `version`, accepted or not, until the pin is lifted.

@@ -5,9 +5,11 @@ unloads what is served; without a pin, the service never goes below what it serv
 is emptied, truncated or unreadable changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from recsys.artifacts.pointer import Pointer
+from recsys.artifacts.store import Listing
 from recsys.artifacts.version import Version
 
 
@@ -32,6 +34,24 @@ class Decision:
     version: Version | None
     because: str
     degraded: str | None = None
+
+
+def available(
+    listing: Listing, failed: Collection[Version], pin: Version | None, pointer: Pointer | None
+) -> dict[Version, bool]:
+    """Return the versions that can be served, and whether the gate accepted them.
+
+    One that the pointer names but that is another than it means does not count, unless somebody pinned it.
+    """
+    found = {
+        entry.version: entry.manifest
+        for entry in listing.entries
+        if entry.manifest is not None and entry.version not in failed
+    }
+    meant = pointer if pointer is not None and pointer.name != pin else None
+    if meant is not None and meant.name in found and found[meant.name].digest != meant.digest:
+        del found[meant.name]
+    return {version: manifest.accepted for version, manifest in found.items()}
 
 
 def decide(situation: Situation) -> Decision:

@@ -15,6 +15,7 @@ import structlog
 
 from recsys.artifacts.manifest import format_time
 from recsys.artifacts.marks import Mark, Marks
+from recsys.artifacts.pointer import Pointer
 from recsys.artifacts.servable import load_servable
 from recsys.artifacts.store import Entry, Listing, ModelStore
 from recsys.artifacts.turns import yield_to_loop
@@ -22,7 +23,7 @@ from recsys.artifacts.version import Version
 from recsys.errors import RecsysError, StoreError, VersionIncompleteError, VersionInvalidError
 from recsys.serving.allocator import trim
 from recsys.serving.hints import follow_hints
-from recsys.serving.policy import Decision, Situation, decide
+from recsys.serving.policy import Decision, Situation, available, decide
 from recsys.serving.served import Remake, ServedModel
 from recsys.serving.slot import Slot
 
@@ -60,6 +61,7 @@ class Watcher:
         *,
         rescan_s: float,
         setting_pin: Version | None = None,
+        pointer: Callable[[], Pointer | None] = lambda: None,
         build: Callable[..., ServedModel] = ServedModel,
         remake: Remake = lambda model, key: None,
         outdated: Callable[[ServedModel], bool] = lambda model: False,
@@ -72,6 +74,7 @@ class Watcher:
         self._slot = slot
         self._rescan_s = rescan_s
         self._setting_pin = setting_pin
+        self._pointer = pointer
         self._build = build
         self._remake = remake
         self._outdated = outdated
@@ -165,14 +168,11 @@ class Watcher:
         except StoreError as error:
             problem, pin = str(error), self.state.pin
         failed = {entry.version for entry in listing.entries if str(entry.version) in self._failed}
-        current = self._slot.current
+        current, pointer = self._slot.current, self._pointer()
         situation = Situation(
-            available={
-                entry.version: entry.manifest.accepted
-                for entry in listing.entries
-                if entry.manifest is not None and entry.version not in failed
-            },
+            available=available(listing, failed, pin, pointer),
             pin=pin,
+            pointer=pointer.name if pointer is not None else None,
             serving=Version.find(current.version) if current else None,
             serving_accepted=current is not None
             and current.servable.manifest.accepted

@@ -16,9 +16,10 @@ from aiohttp import hdrs, web
 from recsys.artifacts.manifest import format_time
 from recsys.artifacts.store import Entry, ModelStore
 from recsys.artifacts.version import Version
-from recsys.errors import InvalidInputError, UnknownVersionError
+from recsys.errors import InvalidInputError, NoBucketError, PullOnlyError, UnknownVersionError
 from recsys.jobs.events import Event, EventHub
 from recsys.jobs.retrain import Retrainer
+from recsys.jobs.sync import Sync
 from recsys.serving.control import Control
 from recsys.serving.slot import Slot
 from recsys.serving.watcher import Watcher
@@ -47,6 +48,9 @@ class AdminRoutes:
         control: Control,
         events: EventHub,
         sessions: Sessions,
+        sync: Sync | None,
+        *,
+        trains: bool,
     ) -> None:
         self._store = store
         self._slot = slot
@@ -55,6 +59,8 @@ class AdminRoutes:
         self._control = control
         self._events = events
         self._sessions = sessions
+        self._sync = sync
+        self._trains = trains
         #: What operators did since the start, the latest first.
         self.actions: deque[dict[str, Any]] = deque(maxlen=_KEPT_ACTIONS)
 
@@ -74,6 +80,8 @@ class AdminRoutes:
 
     async def retrain(self, request: web.Request) -> web.Response:
         """Train a new version now. 202 with a new job, 200 with the one that is running already."""
+        if not self._trains:
+            raise PullOnlyError("this service only follows the bucket", hint="RECSYS_S3__ROLE is pull; ask a trainer")
         job, is_new = self._retrainer.ask("an operator asked")
         self._log_action(request, "retrain", job_id=job.id, new=is_new)
         response = json_response({"job_id": job.id, "status": job.status}, status=202 if is_new else 200)
@@ -161,6 +169,19 @@ class AdminRoutes:
         target = await asyncio.to_thread(self._control.rollback, serving)
         self._log_action(request, "rollback", version=str(target), before=str(serving))
         return await self._followed(target)
+
+    async def sync(self, request: web.Request) -> web.Response:
+        """Look at the bucket now, also again at what was refused, and say how this service stands with it."""
+        if self._sync is None:
+            raise NoBucketError("this service has no bucket", hint="RECSYS_S3__BUCKET names one")
+        self._log_action(request, "sync")
+        round_now = asyncio.ensure_future(self._sync.round(again=True))
+        with contextlib.suppress(TimeoutError):
+            # it goes on behind the answer, which then says what is being done
+            async with asyncio.timeout(_FOLLOW_S):
+                await asyncio.shield(round_now)
+                await asyncio.shield(asyncio.ensure_future(self._watcher.rescan()))
+        return json_response(self._sync.state.as_dict())
 
     async def _followed(self, version: Version | None) -> web.Response:
         """Answer once the watcher has acted on what was asked, so that the answer is already true."""

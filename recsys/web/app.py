@@ -3,27 +3,23 @@
 Read `build_app` from top to bottom to know what runs in the process. How it is served, and its end, is in `server`.
 """
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from aiohttp import web
 
-from recsys.artifacts.files import remove_temporaries
 from recsys.artifacts.marks import Marks
 from recsys.artifacts.servable import Servable
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
-from recsys.errors import StoreError
 from recsys.feedback.live import LiveFeedback
 from recsys.jobs.events import EventHub
 from recsys.jobs.ledger import Job, Ledger
 from recsys.jobs.retention import Retention
 from recsys.jobs.retrain import Retrainer, RunLimits
 from recsys.jobs.schedule import Schedule
+from recsys.jobs.turns import alone
 from recsys.serving.amended import Amendments
 from recsys.serving.control import Control
 from recsys.serving.guard import GuardLimits, SwapGuard
@@ -32,9 +28,11 @@ from recsys.serving.slot import Slot
 from recsys.serving.viewers import Viewers
 from recsys.serving.watcher import Watcher
 from recsys.settings import Settings
-from recsys.training.plan import TrainingPlan, plan_from
+from recsys.training.plan import plan_from
+from recsys.web import lives
 from recsys.web.admin import AdminRoutes
 from recsys.web.auth import AdminAuth, read_keys, read_token, token_place
+from recsys.web.bucket import bucket_parts
 from recsys.web.catalogue import CatalogueRoutes
 from recsys.web.edge import Edge
 from recsys.web.headers import COMMON_HEADERS, CommonHeaders
@@ -63,7 +61,6 @@ EVENTS = web.AppKey("events", EventHub)
 _WORKERS = 1
 _MB = 2**20
 _log = structlog.get_logger(__name__)
-_Context = Callable[[web.Application], AsyncIterator[None]]
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -94,6 +91,15 @@ def build_app(settings: Settings) -> web.Application:
         on_shown=telemetry.shown,
     )
     viewers = Viewers(feedback)
+    plan = plan_from(settings)
+    bucket = bucket_parts(
+        settings,
+        store,
+        lambda: plan,
+        on_pulled=lambda: watcher.kick(),  # noqa: PLW0108  there is no watcher yet
+        on_change=lambda state: events.publish("sync", state.as_dict()),
+    )
+    sync = bucket.sync if bucket else None
 
     def build(servable: Servable, *, fingerprint: str) -> ServedModel:
         sequence = feedback.items_sequence  # first: what is said meanwhile is then amended, not missed
@@ -112,6 +118,7 @@ def build_app(settings: Settings) -> web.Application:
         slot,
         rescan_s=settings.serving.rescan_s,
         setting_pin=setting_pin,
+        pointer=bucket.pointer if bucket else lambda: None,
         build=build,
         remake=remaking(viewers),
         outdated=lambda model: model.amended_to < feedback.items_sequence,
@@ -120,8 +127,13 @@ def build_app(settings: Settings) -> web.Application:
             "quarantine", {"version": version, "reason": reason}
         ),
     )
-    plan = plan_from(settings)
-    retention = Retention(store, slot, watcher, keep=settings.retraining.keep_versions)
+    retention = Retention(
+        store,
+        slot,
+        watcher,
+        keep=settings.retraining.keep_versions,
+        needed=bucket.needed if bucket else tuple,
+    )
 
     def job_changed(job: Job) -> None:
         events.publish("job", {"job_id": job.id, "status": job.status, "stage": job.stage, "progress": job.progress})
@@ -132,18 +144,20 @@ def build_app(settings: Settings) -> web.Application:
 
     ledger = Ledger(settings.paths.state)
     retrainer = Retrainer(
-        lambda: plan,
+        bucket.turns if bucket and bucket.turns else alone(lambda: plan),
         ledger,
         RunLimits(settings.retraining.timeout_s, settings.retraining.memory_limit_mb, settings.training.blas_threads),
         on_change=job_changed,
     )
     schedule = Schedule(retrainer.ask, expression=settings.retraining.cron, timezone=settings.retraining.timezone)
     workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="answer")
-    health = HealthRoutes(slot, watcher, retrainer, schedule, telemetry, feedback, environment=settings.environment)
+    health = HealthRoutes(
+        slot, watcher, retrainer, schedule, telemetry, feedback, sync, environment=settings.environment
+    )
     ids = RecommendationIds.start(feedback, enabled=settings.feedback.recommendation_ids)
-    control = Control(store, marks, setting_pin)
+    control = Control(store, marks, setting_pin, bucket.pointer if bucket else lambda: None)
     sessions = Sessions()
-    admin = AdminRoutes(store, slot, watcher, retrainer, control, events, sessions)
+    admin = AdminRoutes(store, slot, watcher, retrainer, control, events, sessions, sync, trains=settings.s3.trains)
     overview = OverviewRoutes(admin, health, store, retrainer, telemetry, feedback)
     auth, keys = AdminAuth(read_token(settings), sessions), read_keys(settings)
 
@@ -174,16 +188,20 @@ def build_app(settings: Settings) -> web.Application:
         edge.add_route(app, "HEAD", path, handler)
     edge.add_unmatched(app)
 
-    app.cleanup_ctx.append(_directories(store, marks, ledger, events))
-    app.cleanup_ctx.append(_workers(workers))
-    app.cleanup_ctx.append(_feedback(feedback, store, settings.server.shutdown_s / 4))
-    app.cleanup_ctx.append(_loop_lag(telemetry))
-    app.cleanup_ctx.append(_task("traffic", overview.run))
-    app.cleanup_ctx.append(_task("retention", retention.run))
-    app.cleanup_ctx.append(_training(retrainer, telemetry))
-    app.cleanup_ctx.append(_watching(watcher, retrainer, slot, plan))
+    app.cleanup_ctx.append(lives.directories(store, marks, ledger, events))
+    app.cleanup_ctx.append(lives.workers(workers))
+    app.cleanup_ctx.append(lives.feedback(feedback, store, settings.server.shutdown_s / 4))
+    app.cleanup_ctx.append(lives.loop_lag(telemetry))
+    app.cleanup_ctx.append(lives.background("traffic", overview.run))
+    app.cleanup_ctx.append(lives.background("retention", retention.run))
+    app.cleanup_ctx.append(lives.training(retrainer, telemetry))
+    if bucket is not None:
+        app.cleanup_ctx.append(lives.recalling(bucket))
+    app.cleanup_ctx.append(lives.watching(watcher, retrainer, slot, plan, bucket, trains=settings.s3.trains))
+    if bucket is not None:
+        app.cleanup_ctx.append(lives.background("sync", bucket.sync.run))
     if settings.retraining_enabled:
-        app.cleanup_ctx.append(_scheduling(schedule, retrainer, make_up=settings.retraining.make_up_missed))
+        app.cleanup_ctx.append(lives.scheduling(schedule, retrainer, make_up=settings.retraining.make_up_missed))
     _log.info("the admin token is in", place=token_place(settings))
     return app
 
@@ -196,95 +214,3 @@ def _guard_limits(settings: Settings) -> GuardLimits:
         slow_s=serving.watch_slow_ms / 1000,
         max_slow=serving.watch_max_slow,
     )
-
-
-def _directories(store: ModelStore, marks: Marks, ledger: Ledger, events: EventHub) -> _Context:
-    async def run(app: web.Application) -> AsyncIterator[None]:
-        store.ensure()
-        events.attach()
-        removed = await asyncio.to_thread(store.clean_up)
-        try:
-            removed += await asyncio.to_thread(marks.clean_up)
-            removed += await asyncio.to_thread(remove_temporaries, ledger.path)
-        except (StoreError, OSError) as error:  # nothing that is served needs it
-            _log.warning("the state directory cannot be written", reason=str(error))
-        if removed:
-            _log.info("removed what an interrupted run left behind", items=removed)
-        yield
-
-    return run
-
-
-def _feedback(feedback: LiveFeedback, store: ModelStore, within_s: float) -> _Context:
-    async def run(app: web.Application) -> AsyncIterator[None]:
-        await feedback.start(store.highest_cutoff)
-        yield
-        await feedback.close(within_s)
-
-    return run
-
-
-def _workers(workers: ThreadPoolExecutor) -> _Context:
-    async def run(app: web.Application) -> AsyncIterator[None]:
-        yield
-        await asyncio.to_thread(workers.shutdown)
-
-    return run
-
-
-def _loop_lag(telemetry: Telemetry) -> _Context:
-    return _task("loop-lag", telemetry.loop_lag.run)
-
-
-def _training(retrainer: Retrainer, telemetry: Telemetry) -> _Context:
-    async def run(app: web.Application) -> AsyncIterator[None]:
-        await retrainer.open()
-        telemetry.recall(retrainer.jobs)
-        yield
-        await retrainer.close()
-
-    return run
-
-
-def _watching(watcher: Watcher, retrainer: Retrainer, slot: Slot, plan: TrainingPlan) -> _Context:
-    async def life() -> None:
-        await watcher.start()
-        model = slot.current
-        if model is None:
-            retrainer.ask("there is no model yet")
-        elif watcher.state.pin is None and model.servable.manifest.data.source != plan.source:
-            retrainer.ask(f"the data is now {plan.source}, the model was trained on another")
-        await watcher.run()
-
-    return _task("watcher", life)
-
-
-def _scheduling(schedule: Schedule, retrainer: Retrainer, *, make_up: bool) -> _Context:
-    async def run(app: web.Application) -> AsyncIterator[None]:
-        schedule.start()
-        if make_up:
-            schedule.make_up(retrainer.last.created_at if retrainer.last else None)
-        yield
-        schedule.stop()
-
-    return run
-
-
-def _task(name: str, run: Callable[[], Awaitable[None]]) -> _Context:
-    """A task that lives as long as the app. If it should ever end by itself, that is logged, not lost."""
-
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        async def guarded() -> None:
-            try:
-                await run()
-            except Exception:
-                _log.exception("a background task died", task=name)
-                raise
-
-        task = asyncio.create_task(guarded(), name=name)
-        yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
-
-    return context

@@ -12,6 +12,7 @@ from recsys.artifacts.manifest import format_time
 from recsys.feedback.live import LiveFeedback
 from recsys.jobs.retrain import Retrainer
 from recsys.jobs.schedule import Schedule
+from recsys.jobs.sync import Sync
 from recsys.serving.slot import Slot
 from recsys.serving.watcher import Watcher
 from recsys.web.answers import json_response
@@ -29,6 +30,7 @@ class HealthRoutes:
         schedule: Schedule,
         telemetry: Telemetry,
         feedback: LiveFeedback,
+        sync: Sync | None,
         *,
         environment: str,
     ) -> None:
@@ -39,6 +41,7 @@ class HealthRoutes:
         self._schedule = schedule
         self._telemetry = telemetry
         self._feedback = feedback
+        self._sync = sync
         self._environment = environment
         self._started = time.monotonic()
 
@@ -49,7 +52,7 @@ class HealthRoutes:
     def describe(self) -> dict[str, Any]:
         """What `/health` says."""
         model, seen = self._slot.current, self._watcher.state
-        detail = seen.degraded or self._feedback.problem
+        detail = self._problem()
         status = "starting" if model is None else "degraded" if detail else "ok"
         running, last, next_run = self._retrainer.running, self._retrainer.last, self._schedule.next_run
         return {
@@ -78,8 +81,16 @@ class HealthRoutes:
                 "waiting": self._feedback.waiting_rows,
                 "problem": self._feedback.problem,
             },
-            "sync": None,
+            "sync": self._sync.state.as_dict() if self._sync else None,
         }
+
+    def _problem(self) -> str | None:
+        """The first thing that is not as wished."""
+        return (
+            self._watcher.state.degraded
+            or self._feedback.problem
+            or (self._sync.state.problem if self._sync is not None else None)
+        )
 
     async def live(self, request: web.Request) -> web.Response:
         """Say that the process answers."""
@@ -105,7 +116,9 @@ class HealthRoutes:
     async def metrics(self, request: web.Request) -> web.Response:
         """Give Prometheus its text."""
         self._telemetry.quarantined.set(len(self._watcher.state.failed))
-        self._telemetry.degraded.set(1 if self._watcher.state.degraded or self._feedback.problem else 0)
+        self._telemetry.degraded.set(1 if self._problem() else 0)
+        if self._sync is not None:
+            self._telemetry.sync.looked(self._sync.state)
         self._telemetry.waiting_ratings.set(self._feedback.waiting_rows)
         # a few milliseconds of text, which the loop does not have
         text = await asyncio.to_thread(self._telemetry.render)

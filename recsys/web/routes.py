@@ -235,7 +235,7 @@ def _admin(admin: AdminRoutes, shown: ShownRoutes, overview: OverviewRoutes) -> 
         behind_token("POST", "/admin/session", admin.sign_in, {200: page_shapes.SignedIn}),
         behind_token("DELETE", "/admin/session", admin.sign_out, {200: page_shapes.SignedIn}),
         behind_token("GET", "/admin/overview", overview.overview, {200: page_shapes.Overview}, 503),
-        behind_token("POST", "/admin/retrain", admin.retrain, {200: started, 202: started}),
+        behind_token("POST", "/admin/retrain", admin.retrain, {200: started, 202: started}, 409),
         behind_token("GET", "/admin/jobs", admin.jobs, {200: shapes.JobList}),
         behind_token("GET", "/admin/jobs/{job_id}", admin.job, {200: job}, 404),
         behind_token("POST", "/admin/jobs/{job_id}/cancel", admin.cancel_job, {200: job}, 404, 409),
@@ -246,6 +246,7 @@ def _admin(admin: AdminRoutes, shown: ShownRoutes, overview: OverviewRoutes) -> 
         ),
         behind_token("DELETE", "/admin/pin", admin.unpin, {200: states}, 409, 503),
         behind_token("POST", "/admin/rollback", admin.rollback, {200: states}, 409, 503),
+        behind_token("POST", "/admin/sync", admin.sync, {200: shapes.SyncHealth}, 409),
         behind_token("GET", "/admin/quality", shown.quality, {200: shapes.Quality}, 503),
         behind_token("GET", "/admin/events", admin.events, {200: "text/event-stream"}, 503),
     ]

@@ -230,6 +230,26 @@ class VersionProblem(BaseModel):
     since: str
 
 
+class PointerOut(BaseModel):
+    version: str
+    generation: int
+    who: str
+    when: str
+
+
+class SyncHealth(BaseModel):
+    bucket: str
+    role: Literal["pull", "train", "both"]
+    reachable: bool | None = Field(description="null until it was asked for the first time")
+    problem: str | None = Field(description="why this service is not in step with the bucket")
+    pointer: PointerOut | None = Field(description="the last one that was accepted")
+    checked_at: str | None = Field(description="when the bucket last answered")
+    doing: str | None
+    progress: float = Field(ge=0, le=1)
+    waiting: list[str] = Field(description="versions trained here that are yet to be published")
+    single_writer: bool = Field(description="the store ignores conditional writes: only one service may train")
+
+
 class Health(BaseModel):
     status: Literal["ok", "degraded", "starting"]
     detail: str | None
@@ -243,7 +263,7 @@ class Health(BaseModel):
     uptime_s: float
     retraining: RetrainingHealth
     feedback: FeedbackHealth
-    sync: None = Field(description="there is no bucket")
+    sync: SyncHealth | None = Field(description="null without a bucket")
 
 
 class Liveness(BaseModel):

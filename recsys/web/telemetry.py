@@ -19,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from recsys import __version__
 from recsys.feedback.changes import Shown
 from recsys.jobs.ledger import Job
+from recsys.jobs.tie import SyncState
 from recsys.serving.served import ServedModel
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -87,6 +88,7 @@ class Telemetry:
             ("model_version", "strategy", "kind"),
             registry=self.registry,
         )
+        self.sync = SyncMetrics(self.registry)
         self.loop_lag = LoopLag()
         lag = Gauge(
             "recsys_event_loop_lag_seconds", "Longest that the event loop was late in a minute", registry=self.registry
@@ -163,6 +165,26 @@ def _disk(directory: Path) -> tuple[float, float]:
     except OSError:
         return math.nan, math.nan
     return usage.total, usage.free
+
+
+class SyncMetrics:
+    """How the service stands with its bucket. Without one all are 0."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._reachable = Gauge("recsys_sync_reachable", "1 while the bucket answers", registry=registry)
+        self._in_step = Gauge("recsys_sync_in_step", "1 while nothing stands against it", registry=registry)
+        self._generation = Gauge("recsys_sync_pointer_generation", "Of the pointer that is followed", registry=registry)
+        self._checked = Gauge(
+            "recsys_sync_checked_timestamp_seconds", "When the bucket last answered", registry=registry
+        )
+        self._waiting = Gauge("recsys_sync_waiting", "Versions that are yet to be published", registry=registry)
+
+    def looked(self, state: SyncState) -> None:
+        self._reachable.set(1 if state.reachable else 0)
+        self._in_step.set(1 if state.reachable and state.problem is None else 0)
+        self._generation.set(state.pointer.generation if state.pointer else 0)
+        self._checked.set(state.checked_at.timestamp() if state.checked_at else 0)
+        self._waiting.set(len(state.waiting))
 
 
 class LoopLag:

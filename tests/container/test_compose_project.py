@@ -88,7 +88,7 @@ def test_production_is_confined_and_takes_its_token_from_a_file(
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
     assert seen["Config"]["Healthcheck"]["Test"] == ["CMD", "python", "-IS", "/app/healthcheck.py"]
-    assert list(host["PortBindings"].values())[0][0]["HostIp"] == "127.0.0.1"
+    assert next(iter(host["PortBindings"].values()))[0]["HostIp"] == "127.0.0.1"
     assert running.request("/admin/models", headers={"Authorization": f"Bearer {token}"}).status == 200
     assert token not in running.log() + json.dumps(seen) + running.request("/health").body.decode()
     assert "admin-token" not in running.run("ls", "/app/data/state")

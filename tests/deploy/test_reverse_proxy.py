@@ -62,7 +62,8 @@ def proxy(service: ServerProcess, tmp_path: Path) -> Iterator[Proxy]:
     tls.mkdir()
     subprocess.run(
         [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-days", "1",
             "-keyout", tls / "privkey.pem", "-out", tls / "fullchain.pem",
             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
         ],

@@ -23,6 +23,7 @@ import pytest
 from recsys.errors import JobEndedError, UnknownJobError
 from recsys.jobs.ledger import Job, Ledger
 from recsys.jobs.retrain import Retrainer, RunLimits
+from recsys.jobs.turns import alone
 from recsys.training.plan import TrainingPlan
 
 _LIMITS = RunLimits(timeout_s=60, memory_mb=512, blas_threads=1)
@@ -55,7 +56,7 @@ class Runs:
         self.work: Work = child_work.accept
         self.heard: list[tuple[str, str, float]] = []
         self.retrainer = Retrainer(
-            lambda: self.plan,
+            alone(lambda: self.plan),
             ledger or Ledger(self.state),
             limits,
             on_change=lambda job: self.heard.append((job.status, job.stage, job.progress)),
@@ -212,7 +213,7 @@ async def test_a_listener_that_fails_does_not_keep_the_run_from_ending(tmp_path:
         raise ZeroDivisionError
 
     plan = TrainingPlan(models=tmp_path / "models", sample=tmp_path / "sample")
-    retrainer = Retrainer(lambda: plan, Ledger(tmp_path), _LIMITS, on_change=fail, work=child_work.accept)
+    retrainer = Retrainer(alone(lambda: plan), Ledger(tmp_path), _LIMITS, on_change=fail, work=child_work.accept)
     await retrainer.open()
     job, _ = retrainer.ask("a test asks")
     await _until(lambda: job.ended, "ended")
@@ -223,7 +224,7 @@ async def test_a_listener_that_fails_does_not_keep_the_run_from_ending(tmp_path:
 async def test_a_plan_that_cannot_be_made_is_a_recorded_failure(start: Start) -> None:
     runs = await start()
     plans: dict[str, TrainingPlan] = {}
-    runs.retrainer._plan = lambda: plans["plan"]
+    runs.retrainer._turns = alone(lambda: plans["plan"])
     job = await runs.run()
     assert (job.status, job.reason) == ("failed", "KeyError: 'plan'")
 
@@ -444,11 +445,12 @@ from pathlib import Path
 import child_work
 from recsys.jobs.ledger import Ledger
 from recsys.jobs.retrain import Retrainer, RunLimits
+from recsys.jobs.turns import alone
 from recsys.training.plan import TrainingPlan
 
 async def main(directory: Path) -> None:
     plan = TrainingPlan(models=directory / "models", sample=directory / "sample")
-    retrainer = Retrainer(lambda: plan, Ledger(directory), RunLimits(60, 512, 1), work=child_work.spin)
+    retrainer = Retrainer(alone(lambda: plan), Ledger(directory), RunLimits(60, 512, 1), work=child_work.spin)
     await retrainer.open()
     retrainer.ask("test")
     await asyncio.Event().wait()

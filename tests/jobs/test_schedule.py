@@ -251,9 +251,11 @@ class Asked:
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
+        self.due: list[datetime | None] = []
 
-    def __call__(self, because: str) -> None:
+    def __call__(self, because: str, *, due: datetime | None) -> None:
         self.reasons.append(because)
+        self.due.append(due)
 
 
 def _schedule(asked: Asked, now: str = "2026-01-07 12:00", expression: str = _EVERY_SUNDAY) -> Schedule:
@@ -343,6 +345,7 @@ async def test_the_next_run_is_shown_and_the_alarm_only_asks(clock: Clock) -> No
         clock.time = _utc("2026-01-04 02:00")
         await _wake(schedule, asked, 1)
         assert asked.reasons == ["the schedule says so"]
+        assert asked.due == [_utc("2026-01-04 02:00")]
         assert schedule.next_run == _utc("2026-01-11 02:00")
         await _wake(schedule, asked, 1)
         assert len(asked.reasons) == 1
@@ -384,10 +387,10 @@ async def test_an_ask_that_fails_does_not_end_the_schedule(clock: Clock, caplog:
     asked = Asked()
     calls = itertools.count()
 
-    def ask(because: str) -> None:
+    def ask(because: str, *, due: datetime | None) -> None:
         if next(calls) == 0:
             raise RuntimeError("not now")
-        asked(because)
+        asked(because, due=due)
 
     schedule = Schedule(ask, expression=_EVERY_SUNDAY, timezone="UTC", now=clock.now)
     schedule.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from recsys.jobs.ledger import Ledger
 from recsys.jobs.retrain import Retrainer, RunLimits
+from recsys.jobs.turns import alone
 from recsys.training.plan import TrainingPlan
 from recsys.training.worker import Finished
 
@@ -25,7 +26,7 @@ def hold_the_gil(plan: TrainingPlan) -> Finished:
 
 async def run(state: Path) -> None:
     plan = TrainingPlan(models=state, sample=state)
-    retrainer = Retrainer(lambda: plan, Ledger(state), RunLimits(60, 4096, 1), work=hold_the_gil)
+    retrainer = Retrainer(alone(lambda: plan), Ledger(state), RunLimits(60, 4096, 1), work=hold_the_gil)
     await retrainer.open()
     retrainer.ask("a test asked")
     await asyncio.Event().wait()

@@ -1,0 +1,81 @@
+"""A proxy before a bucket's server that does harm to a share of the requests."""
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass, field
+
+#: What the proxy does to one connection.
+HARM = ("reset", "delay", "truncate", "spoil", "500", "503", "lose the reply")
+
+
+@dataclass
+class FaultProxy:
+    """Stands before a server and does `harm` to a share of the requests, drawn from `seed`.
+
+    One request a connection, so that each has its own fate.
+    """
+
+    target: str
+    share: float = 0.0
+    seed: int = 0
+    harm: tuple[str, ...] = HARM
+    done: list[str] = field(default_factory=list)
+    address: str = ""
+
+    async def __aenter__(self) -> "FaultProxy":
+        self._random = random.Random(self.seed)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.address = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await self._exchange(reader, writer)
+        with contextlib.suppress(OSError):
+            writer.transport.abort() if self.done[-1:] == ["reset"] else writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        fate = self._random.choice(self.harm) if self._random.random() < self.share else ""
+        head = await reader.readuntil(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines[1:])}
+        if b"expect" in fields:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
+        if fate:
+            self.done.append(fate)
+        if fate == "reset":
+            return
+        if fate in ("500", "503"):
+            code = b"InternalError" if fate == "500" else b"SlowDown"
+            content = b"<?xml version='1.0'?><Error><Code>%b</Code><Message>no</Message></Error>" % code
+            writer.write(
+                b"HTTP/1.1 %b no\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+                % (fate.encode(), len(content), content)
+            )
+            await writer.drain()
+            return
+        if fate == "delay":
+            await asyncio.sleep(self._random.uniform(0.05, 0.3))
+        kept = [line for line in lines[1:-2] if line.split(b":")[0].lower() not in (b"connection", b"expect")]
+        host, port = self.target.removeprefix("http://").split(":")
+        server_reader, server_writer = await asyncio.open_connection(host, int(port))
+        try:
+            server_writer.write(b"\r\n".join([lines[0], *kept, b"Connection: close", b"", b""]) + body)
+            answer = await server_reader.read(-1)
+        finally:
+            server_writer.close()
+        if fate == "lose the reply":
+            return
+        start = answer.find(b"\r\n\r\n") + 4
+        content = bytearray(answer[start:])
+        if fate == "spoil" and content and lines[0].startswith(b"GET"):
+            content[self._random.randrange(len(content))] ^= 0xFF
+        if fate == "truncate":
+            del content[len(content) // 2 :]
+        writer.write(answer[:start].replace(b"Connection: keep-alive", b"Connection: close") + content)
+        await writer.drain()
