@@ -29,6 +29,7 @@ class Built:
     name: str
     project: Path
     printed: str
+    canary: str
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         (project / secret).write_text(f"TOKEN={CANARY}\n")
     status, printed = script("build", project, {"RECSYS_IMAGE": name, "RECSYS_ADMIN__TOKEN": CANARY})
     assert status == 0, printed
-    yield Built(name, project, printed)
+    yield Built(name, project, printed, CANARY)
     podman("image", "rm", "--force", name)
 
 

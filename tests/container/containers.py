@@ -62,16 +62,9 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float) -> floa
 
 
 def copy_project(target: Path) -> Path:
-    """Copy what is committed, or would be, so that a test may change it."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split("\0")  # fmt: skip
-    for name in filter(None, listed):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    return target
+    """Copy the project without what was made in it, so that a test may change it."""
+    made = shutil.ignore_patterns(".git", ".venv*", ".*cache", ".hypothesis", "__pycache__", "*.egg-info", "data")
+    return Path(shutil.copytree(ROOT, target, ignore=made, dirs_exist_ok=True))
 
 
 @dataclass
@@ -124,9 +117,14 @@ class Container(Served):
     def inspect(self) -> Any:
         return json.loads(podman("inspect", self.name))[0]
 
+    def wait_idle(self) -> None:
+        """A first model is served before its run has ended, and whoever asks for another is given that one."""
+        wait_for(lambda: self.request("/health").json["retraining"]["running"] is None, "idle", 20)
+
     def retrain(self, timeout_s: float = 60.0) -> Any:
         """Ask for a training and return the job as it ended."""
         admin = self.admin()
+        self.wait_idle()
         job_id = self.request("/admin/retrain", method="POST", headers=admin).json["job_id"]
         job: Any = {}
 

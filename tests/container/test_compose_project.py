@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import Container, Served, base_image, free_port, podman, script, wait_for
+from containers import Container, Served, base_image, copy_project, free_port, podman, script, wait_for
 
 RATING = {"ratings": [{"user_id": "ann", "item_id": "5", "rating": 5}]}
 
 
 @dataclass
 class Project:
-    """A compose project of its own name, port and image names."""
+    """A compose project of its own name, port, image names, and copy of the source, which a test may change."""
 
     directory: Path
     name: str
@@ -47,7 +47,7 @@ class Project:
 
 
 @pytest.fixture
-def project(image: Any, compose: Path) -> Iterator[Callable[..., Project]]:
+def project(image: Any, compose: Path, tmp_path: Path) -> Iterator[Callable[..., Project]]:
     made: list[Project] = []
 
     def make(**environ: str) -> Project:
@@ -60,10 +60,9 @@ def project(image: Any, compose: Path) -> Iterator[Callable[..., Project]]:
             "RECSYS_DEV_IMAGE": image.name.replace(":latest", f":{name}"),
         }
         podman("tag", image.name, environ["RECSYS_IMAGE"])  # a name of its own, since cleaning up removes it
-        made.append(Project(image.project, name, environ, compose))
+        made.append(Project(copy_project(tmp_path / name), name, environ, compose))
         return made[-1]
 
-    (image.project / ".env").write_text("")  # compose reads it; the image's canary was there
     yield make
     for one in made:
         podman("rm", "--force", "--time=0", one.container.name, check=False)
@@ -112,6 +111,7 @@ def test_development_from_first_start_to_clean_up(project: Callable[..., Project
     health = running.request("/health").json
     assert (health["environment"], health["retraining"]["enabled"]) == ("development", False)
     assert "a debugger may attach" in running.log()
+    running.wait_idle()
 
     status, printed = dev.run("train")
     assert status == 0, printed
@@ -149,6 +149,7 @@ def test_a_training_that_is_refused_fails_the_command(project: Callable[..., Pro
     production = project()
     running = production.up()
     running.wait_ready()
+    running.wait_idle()
     # the ratings are gone at the next training
     running.run("sh", "-c", "rm -rf /app/data/sample && touch /app/data/sample")
 

@@ -62,8 +62,8 @@ def proxy(service: ServerProcess, tmp_path: Path) -> Iterator[Proxy]:
     tls.mkdir()
     subprocess.run(
         [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "1",
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            "-nodes", "-days", "1",
             "-keyout", tls / "privkey.pem", "-out", tls / "fullchain.pem",
             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
         ],
@@ -152,10 +152,12 @@ def test_refuses_a_large_body_before_the_service_sees_it(proxy: Proxy) -> None:
     assert proxy.ask("/api/v1/ratings", "POST", b"x" * (1_048_576 + 1), {"Content-Type": "application/json"})[0] == 413
 
 
-def test_slows_down_whoever_guesses_tokens(proxy: Proxy) -> None:
-    statuses = [proxy.ask("/admin/jobs", headers={"Authorization": f"Bearer {n:032}"})[0] for n in range(40)]
+def test_slows_down_whoever_hammers_on_admin(proxy: Proxy, service: ServerProcess) -> None:
+    """With the right token, since the service itself refuses whoever guesses wrong ten times."""
+    token = (service.directory / "state" / "admin-token").read_text().strip()
+    statuses = [proxy.ask("/admin/jobs", headers={"Authorization": f"Bearer {token}"})[0] for _ in range(40)]
 
-    assert statuses[0] == 403
+    assert statuses[:20] == [200] * 20
     assert statuses[-1] == 429
 
 

@@ -1,5 +1,8 @@
 """Two services and one bucket: what one publishes the other serves, and nobody who asks it meanwhile notices."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +13,6 @@ import pytest
 from buckets import CREDENTIALS
 from service import ServerProcess, copy_version
 
-from recsys.cli.main import main
 from recsys.settings import S3Settings
 
 _TOKEN = "a-token-for-the-tests"
@@ -110,24 +112,24 @@ def test_a_bucket_that_is_away_at_start_does_not_keep_a_service_from_serving(
 
 
 @pytest.mark.slow
-def test_an_operator_moves_the_pointer_and_all_follow(
-    start: Start, moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_operator_moves_the_pointer_and_all_follow(start: Start, moto: str, tmp_path: Path) -> None:
     service = start("one")
-    bucket = _sync(service)["bucket"].removeprefix("s3://")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("RECSYS_")} | {
+        **CREDENTIALS,
+        "S3_BUCKET_NAME": _sync(service)["bucket"].removeprefix("s3://"),
+        "RECSYS_S3__ENDPOINT_URL": moto,
+        "RECSYS_PATHS__MODELS": str(tmp_path / "desk" / "models"),
+        "RECSYS_PATHS__STATE": str(tmp_path / "desk" / "state"),
+    }
     _retrain(service)
     service.wait_version("v1.0.1", 60)
-    for name, value in (
-        ("S3__BUCKET", bucket),
-        ("S3__ENDPOINT_URL", moto),
-        ("PATHS__MODELS", str(tmp_path / "desk" / "models")),
-        ("PATHS__STATE", str(tmp_path / "desk" / "state")),
-    ):
-        monkeypatch.setenv(f"RECSYS_{name}", value)
 
     def recsys(*arguments: str) -> str:
-        assert main(["models", *arguments]) == 0
-        return capsys.readouterr().out
+        """In a process of its own: the command sets logging up for good."""
+        command = [sys.executable, "-m", "recsys", "models", *arguments]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     assert "v1.0.1" in recsys("list", "--remote")
     assert "v1.0.0 is current now, before it was v1.0.1" in recsys("rollback", "--remote")

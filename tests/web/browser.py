@@ -189,14 +189,18 @@ class Page:
         node = (await self.tell("DOM.querySelector", nodeId=root, selector=selector))["nodeId"]
         await self.tell("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
-    async def picture(self, name: str, *, whole: bool = False) -> None:
-        """Keep a picture for whoever looks at the run, if anybody wants one."""
+    async def picture(self, name: str, *, whole: bool = False, scale: float = 1.0) -> None:
+        """Keep a picture for whoever looks at the run, if anybody wants one. One for the README is made smaller."""
         directory = os.environ.get(SCREENSHOTS)
         if directory is None:
             return
         if whole:  # else what sticks to the top would be in the middle
             await self.js("scrollTo(0, 0)")
-        taken = await self.tell("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        more: dict[str, Any] = {"captureBeyondViewport": whole}
+        if scale != 1.0:
+            width, height = await self.js("[innerWidth, innerHeight]")
+            more = {"clip": {"x": 0, "y": await self.js("scrollY"), "width": width, "height": height, "scale": scale}}
+        taken = await self.tell("Page.captureScreenshot", format="png", **more)
         await asyncio.to_thread(_write, Path(directory) / f"{name}.png", base64.b64decode(taken["data"]))
 
     async def violations(self, axe: str) -> list[str]:

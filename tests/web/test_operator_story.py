@@ -142,6 +142,7 @@ async def test_an_operators_story(
         await page.until(served_is("v1.0.0"))
         await page.until("document.querySelector('#actions').innerText.includes('rollback')")
         await page.picture("operator", whole=True)
+        await page.picture("readme-operator", scale=0.7)
 
         # the service restarts in the middle: the page says so, and asks for the token again when it is back
         server.stop()

@@ -83,7 +83,8 @@ async def test_a_star_changes_the_list_at_once(browser: str, ml_100k_server: Ser
         await arrive(page, ml_100k_server)
         before = await titles(page)
         took = [await rate(page, f"{CARDS}:nth-child({1 + number})", 5) for number in range(7)]
-        await page.picture("viewer")
+        await page.js("scrollTo(0, 0); document.querySelector('#toast').hidden = true")
+        await page.picture("readme-viewer", scale=0.5)
 
         assert await page.text("#for-you-title") == "For you"
         assert before != await titles(page)

@@ -61,11 +61,11 @@ export class Person {
   async load() {
     const found = await ask(path`/api/v1/users/${this.id}/ratings`);
     this.ratings = new Map(found.ratings.map((one) => [one.item_id, one]));
-    await this.name(SHOWN);
+    await this.addTitles(SHOWN);
   }
 
   /** Find out the titles of the latest `n` ratings; those of withdrawn films stay without. */
-  async name(n) {
+  async addTitles(n) {
     const nameless = [...this.ratings.values()].slice(-n).filter((one) => one.title === undefined);
     for (let start = 0; start < nameless.length; start += NAMED_AT_ONCE) {
       const item_id = nameless.slice(start, start + NAMED_AT_ONCE).map((one) => one.item_id);

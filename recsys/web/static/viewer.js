@@ -33,7 +33,7 @@ function toast(text, undo) {
 function failed(error, again) {
   if (error.name === "AbortError") return;
   if (error.code === "model_not_ready") return void start();
-  notice("failed", error.code === "offline" ? "The service does not answer just now. Nothing is lost." : error.message,
+  notice("failed", error.code === "offline" ? "The service does not answer just now, so that was not kept." : error.message,
     h("button", { type: "button", class: "quiet-button", onclick: () => { notice("failed"); again(); } }, "Try again"));
   say(error.message);
 }
@@ -287,7 +287,7 @@ for (const id of ["year-from", "year-to"]) $(id).addEventListener("change", () =
 $("filters-reset").addEventListener("click", resetFilters);
 $("rated-all").addEventListener("click", async () => {
   everyRating = true;
-  await person.name(Infinity).catch(() => null); // without their titles they are shown by their ids
+  await person.addTitles(Infinity).catch(() => null); // without their titles they are shown by their ids
   drawPerson();
 });
 $("who").addEventListener("click", openViewer);
