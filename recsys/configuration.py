@@ -13,8 +13,8 @@ from recsys.errors import SettingsError
 
 PREFIX = "RECSYS_"
 CONFIG_DIR_VARIABLE = "RECSYS_CONFIG_DIR"
-#: Another name of RECSYS_S3__BUCKET, which wins over it.
-BUCKET_VARIABLE = "S3_BUCKET_NAME"
+#: Other names of RECSYS_S3__…, which wins over them.
+BUCKET_VARIABLE, REGION_VARIABLE = "S3_BUCKET_NAME", "AWS_REGION"
 
 
 def config_dir(environ: Mapping[str, str]) -> Path:
@@ -37,8 +37,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Nest RECSYS_SECTION__NAME; an empty value counts as not set, as compose files write it."""
     values: dict[str, Any] = {}
-    if bucket := environ.get(BUCKET_VARIABLE, "").strip():
-        values["s3"] = {"bucket": bucket}
+    for variable, name in ((BUCKET_VARIABLE, "bucket"), (REGION_VARIABLE, "region")):
+        if text := environ.get(variable, "").strip():
+            values.setdefault("s3", {})[name] = text
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable == CONFIG_DIR_VARIABLE or not text.strip():
             continue

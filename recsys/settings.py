@@ -153,7 +153,7 @@ class S3Settings(Section):
     bucket: str | None = Field(None, description="share versions through this bucket (also S3_BUCKET_NAME)")
     prefix: str = Field("", description="put before every key, as films/recsys")
     endpoint_url: str | None = Field(None, description="address of an S3-compatible store; AWS if not set")
-    region: str | None = Field(None, description="region of the bucket; AWS_REGION and the like if not set")
+    region: str | None = Field(None, description="region of the bucket (also AWS_REGION); as ~/.aws/config says if not set")
     path_style: bool | None = Field(None, description="bucket in the path, not in the host; on with an endpoint_url")
     role: Literal["pull", "train", "both"] = Field(
         "both", description="pull: follow the bucket; train: train and publish; both"
