@@ -26,8 +26,8 @@ _log = structlog.get_logger(__name__)
 
 @dataclass
 class Job:
-    """One training run: where it is, or how it ended and why. `due` is when a schedule wanted it; a `patient` one waits
-    for its turn, and is not needed any more once somebody else has had theirs.
+    """One training run: where it is, or how it ended and why. `due` is when a schedule wanted it; a `patient` one makes
+    a first model: it waits for its turn, and is not needed any more once somebody else has had theirs.
     """
 
     id: str

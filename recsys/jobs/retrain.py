@@ -14,6 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -180,7 +181,8 @@ class Retrainer:
         pool = ProcessPoolExecutor(
             1,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=worker.prepare,
+            # without a model there is nothing to serve, and whoever asks waits for this run
+            initializer=partial(worker.prepare, behind_the_server=not job.patient),
             initargs=(to_parent, self._limits.blas_threads, self._limits.memory_mb),
         )
         # in a thread: starting a process is a few milliseconds that the loop does not have

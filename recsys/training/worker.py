@@ -56,20 +56,22 @@ class Finished:
     metrics: dict[str, Any]
 
 
-def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int) -> None:
+def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int, *, behind_the_server: bool) -> None:
     """Set the child up. Runs first, before anything that loads numpy.
 
-    The memory limit counts from what is mapped once the libraries are loaded: they map far more than they use.
+    `behind_the_server`: it works when nobody else wants to. The memory limit counts from what is mapped once the
+    libraries are loaded: they map far more than they use.
     """
     global _to_parent  # noqa: PLW0603  the one thing a pool initializer can hand to the task
     for variable in _BLAS_VARIABLES:
         os.environ[variable] = str(blas_threads)
     _to_parent = to_parent
     to_parent.send(Started(os.getpid()))
-    os.nice(_NICENESS)
-    if hasattr(os, "SCHED_IDLE"):
-        # a nice process still takes its turns from the server; one of this class runs when nobody else wants to
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    if behind_the_server:
+        os.nice(_NICENESS)
+        if hasattr(os, "SCHED_IDLE"):
+            # a nice process still takes its turns from the server; one of this class does not
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     # should a container's memory run out, the kernel takes this process and not the server
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

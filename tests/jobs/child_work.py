@@ -169,5 +169,5 @@ def describe_self(plan: TrainingPlan) -> worker.Finished:
     status = Path("/proc/self/status").read_text()
     threads = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Threads:"))
     blas = {name: os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    found = {"pid": os.getpid(), "niceness": os.nice(0), "blas": blas, "threads": threads}
-    return worker.Finished("v1.0.0", True, [], found)
+    priority = {"niceness": os.nice(0), "class": os.sched_getscheduler(0)}
+    return worker.Finished("v1.0.0", True, [], {"pid": os.getpid(), "blas": blas, "threads": threads, **priority})

@@ -63,14 +63,14 @@ class Runs:
             work=lambda plan: None,  # type: ignore[arg-type, return-value]  # exchanged before each run
         )
 
-    def ask(self, work: Work = child_work.accept) -> Job:
+    def ask(self, work: Work = child_work.accept, *, patient: bool = False) -> Job:
         self.retrainer._work = work
-        job, is_new = self.retrainer.ask("a test asks")
+        job, is_new = self.retrainer.ask("a test asks", patient=patient)
         assert is_new
         return job
 
-    async def run(self, work: Work = child_work.accept) -> Job:
-        job = self.ask(work)
+    async def run(self, work: Work = child_work.accept, *, patient: bool = False) -> Job:
+        job = self.ask(work, patient=patient)
         await self.ended(job)
         return job
 
@@ -385,10 +385,18 @@ async def test_the_child_is_of_low_priority_with_capped_linear_algebra_threads(s
         described[blas_threads] = (await runs.run(child_work.describe_self)).metrics
         assert {str(blas_threads)} == set(described[blas_threads]["blas"].values())
         assert min(os.nice(0) + 10, 19) == described[blas_threads]["niceness"]
+        assert described[blas_threads]["class"] == os.SCHED_IDLE
     assert described[1]["pid"] != os.getpid()
     if (os.cpu_count() or 1) > 1:
         # the variables were there before numpy was loaded, so they count
         assert described[1]["threads"] < described[2]["threads"]
+
+
+async def test_a_first_model_is_not_held_back_for_there_is_nothing_to_serve(start: Start) -> None:
+    runs = await start()
+    found = (await runs.run(child_work.describe_self, patient=True)).metrics
+
+    assert (os.nice(0), os.sched_getscheduler(0)) == (found["niceness"], found["class"])
 
 
 async def test_every_run_has_a_fresh_child(start: Start) -> None:
