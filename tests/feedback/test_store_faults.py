@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from small_disks import read_only
 from stores import OpenStore, item_numbers, numbered, rows
 
 from recsys.errors import FeedbackUnavailableError
@@ -119,17 +120,6 @@ def file_size_limit(n_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@contextmanager
-def read_only(directory: Path) -> Iterator[None]:
-    """As a disk that the kernel has put into read-only mode."""
-    mounted = subprocess.run(["mount", "-o", "remount,ro", str(directory)], capture_output=True, text=True, check=False)
-    assert mounted.returncode == 0, mounted.stderr
-    try:
-        yield
-    finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(directory)], check=True)
 
 
 class TestReadOnlyDirectory:

@@ -19,6 +19,7 @@ import pytest
 from life_of_a_process import TOKEN
 from rating_clients import Sent, item_ids, kept, n_stored
 from service import Answer, ServerProcess
+from small_disks import read_only, small_disk_at
 
 Serve = Callable[..., ServerProcess]
 Fault = Callable[[Path], AbstractContextManager[object]]
@@ -30,15 +31,8 @@ RECOVERS_S = 10.0
 @pytest.fixture
 def small_state(tmp_path: Path) -> Iterator[Path]:
     """The state directory, on a file system of its own of 2 MB."""
-    path = tmp_path / "state"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(path)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"needs to mount a tmpfs: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
+    with small_disk_at(tmp_path / "state", "2m") as path:
+        yield path
 
 
 @contextmanager
@@ -52,17 +46,6 @@ def full_disk(state: Path) -> Iterator[None]:
     assert shutil.disk_usage(state).free == 0
     yield
     ballast.unlink()
-
-
-@contextmanager
-def read_only(state: Path) -> Iterator[None]:
-    """As a disk that the kernel has put into read-only mode. Nobody may have a file open for writing."""
-    mounted = subprocess.run(["mount", "-o", "remount,ro", str(state)], capture_output=True, text=True, check=False)
-    assert mounted.returncode == 0, mounted.stderr
-    try:
-        yield
-    finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(state)], check=True)
 
 
 @contextmanager

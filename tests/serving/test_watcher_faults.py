@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from arrivals import Service
+from small_disks import small_disk_at
 
 from recsys.artifacts.version import Version
 from recsys.serving import hints as hints_module
@@ -189,15 +190,8 @@ async def test_harmed_files_let_nothing_lower_up(service: Make) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system that holds one and a half of the sample's models."""
-    path = tmp_path / "models"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=7m", "tmpfs", str(path)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"needs to mount a tmpfs: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
+    with small_disk_at(tmp_path / "models", "7m") as path:
+        yield path
 
 
 async def test_a_disk_filled_by_a_copy_changes_nothing_until_there_is_room(small_disk: Path, service: Make) -> None:
