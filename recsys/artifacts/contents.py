@@ -6,13 +6,13 @@ Owns the encoding in both directions. Nothing here opens a file, and nothing is 
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from recsys.artifacts.manifest import Record
 from recsys.artifacts.turns import yield_to_loop
@@ -22,10 +22,16 @@ from recsys.models.item_item import DenseItemItem, ItemItem, SparseItemItem
 from recsys.models.recommend import Recommender
 from recsys.models.weighting import Weighting
 
-#: orjson holds the GIL: 20,000 lines at once would stall the server's loop for 50 ms.
+#: Parsers hold the GIL: 20,000 lines at once would stall the server's loop.
 _LINES_AT_ONCE = 100
 _CHECK_AT_ONCE = 2**18
 _MAX_YEAR = 9999
+_Year = Annotated[int, Field(ge=-_MAX_YEAR, le=_MAX_YEAR)]
+#: Lines of items.jsonl: id, title, year, genres, IMDb id, TMDB id.
+_ITEMS = TypeAdapter(
+    list[tuple[Annotated[str, Field(min_length=1)], str, _Year | None, tuple[str, ...], str | None, str | None]],
+    config=ConfigDict(strict=True),
+)
 
 
 class ModelDescription(Record):
@@ -180,20 +186,29 @@ class _Reader:
 
     def catalogue(self) -> Catalogue:
         columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
-        genres: dict[tuple[str, ...], tuple[str, ...]] = {}  # 20,000 tuples would keep the garbage collector for 20 ms
-        for rows in self._lines("items.jsonl"):
-            for row in rows:
-                if not _is_item(row):
-                    raise VersionInvalidError(f"items.jsonl: line {len(columns[0]) + 1} is not an item")
-                for column, value in zip(columns, row, strict=True):
-                    column.append(genres.setdefault(tuple(value), tuple(value)) if isinstance(value, list) else value)
+        known: dict[tuple[str, ...], tuple[str, ...]] = {}  # 20,000 tuples would keep the garbage collector for 20 ms
+        for lines in self._lines("items.jsonl"):
+            try:
+                rows = _ITEMS.validate_json(lines)
+            except ValidationError as error:
+                first = error.errors()[0]
+                if first["type"] == "json_invalid":
+                    raise VersionInvalidError(f"items.jsonl is not JSON lines: {first['msg']}") from error
+                line = len(columns[0]) + int(first["loc"][0]) + 1
+                raise VersionInvalidError(f"items.jsonl: line {line} is not an item: {first['msg']}") from error
+            for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+                column.extend(values)
+            columns[3][-len(rows) :] = [known.setdefault(genres, genres) for genres in columns[3][-len(rows) :]]
         self._unique("items.jsonl", columns[0])
         return Catalogue(*(tuple(column) for column in columns))
 
     def user_ids(self) -> tuple[str, ...]:
         users: list[Any] = []
-        for rows in self._lines("users.jsonl"):
-            users.extend(rows)
+        for lines in self._lines("users.jsonl"):
+            try:
+                users.extend(orjson.loads(lines))
+            except orjson.JSONDecodeError as error:
+                raise VersionInvalidError(f"users.jsonl is not JSON lines: {error}") from error
         if not all(isinstance(user, str) and user for user in users):
             raise VersionInvalidError("users.jsonl: a line is not an id")
         self._unique("users.jsonl", users)
@@ -203,7 +218,8 @@ class _Reader:
         if len(set(ids)) != len(ids):
             raise VersionInvalidError(f"{name}: an id stands there twice")
 
-    def _lines(self, name: str) -> Iterator[list[Any]]:
+    def _lines(self, name: str) -> Iterator[bytes]:
+        """Give the lines a few at a time, as one JSON array."""
         content = self._take(name)
         start = 0
         while start < len(content):
@@ -213,10 +229,7 @@ class _Reader:
                 end = newline + 1 if newline >= 0 else len(content)
                 if end == len(content):
                     break
-            try:
-                yield orjson.loads(b"[" + content[start:end].rstrip(b"\n").replace(b"\n", b",") + b"]")
-            except orjson.JSONDecodeError as error:
-                raise VersionInvalidError(f"{name} is not JSON lines: {error}") from error
+            yield b"[" + content[start:end].rstrip(b"\n").replace(b"\n", b",") + b"]"
             start = end
             self._pause()
 
@@ -285,11 +298,3 @@ class _Reader:
         if np.any(indices == np.repeat(np.arange(n_modelled, dtype=np.int32), np.diff(indptr))):
             raise VersionInvalidError("item_item_indices.npy: the diagonal must be zero")
         return SparseItemItem(indptr, indices, self.array("item_item_values.npy", np.float32, (indices.size,)))
-
-
-def _is_item(row: Any) -> bool:
-    match row:
-        case [str(item), str(), int() | None as year, list(genres), str() | None, str() | None]:
-            in_range = year is None or (type(year) is int and abs(year) <= _MAX_YEAR)
-            return bool(item) and in_range and all(isinstance(genre, str) for genre in genres)
-    return False
