@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 #: Beyond so many rows a longer group saves nothing: it would only keep the first waiting, and the loop busy afterwards.
 _ROWS_A_GROUP = 1000
 #: How many of other processes' changes are brought to the loop at once.
-_OUTSIDE_AT_ONCE = 1000
+_OUTSIDE_AT_ONCE = 500
 _RESEND = "send it again; ratings with an event_id are never counted twice"
 
 
