@@ -13,8 +13,9 @@ from recsys.errors import SettingsError
 
 PREFIX = "RECSYS_"
 CONFIG_DIR_VARIABLE = "RECSYS_CONFIG_DIR"
-#: Another name of RECSYS_S3__BUCKET, which wins over it.
-BUCKET_VARIABLE = "S3_BUCKET_NAME"
+#: Other names of settings of the section s3, whose own names win over these. The library itself knows only
+#: AWS_DEFAULT_REGION.
+_OTHER_NAMES = {"S3_BUCKET_NAME": "bucket", "AWS_REGION": "region"}
 
 
 def config_dir(environ: Mapping[str, str]) -> Path:
@@ -37,8 +38,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Nest RECSYS_SECTION__NAME; an empty value counts as not set, as compose files write it."""
     values: dict[str, Any] = {}
-    if bucket := environ.get(BUCKET_VARIABLE, "").strip():
-        values["s3"] = {"bucket": bucket}
+    if s3 := {name: text for other, name in _OTHER_NAMES.items() if (text := environ.get(other, "").strip())}:
+        values["s3"] = s3
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable == CONFIG_DIR_VARIABLE or not text.strip():
             continue

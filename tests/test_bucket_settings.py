@@ -19,6 +19,13 @@ def test_both_names_of_the_bucket_are_known_and_our_own_wins(tmp_path: Path) -> 
     assert load(tmp_path, S3_BUCKET_NAME="films", RECSYS_S3__BUCKET="others").s3.bucket == "others"
 
 
+def test_the_usual_name_of_the_region_is_known_and_our_own_wins(tmp_path: Path) -> None:
+    assert load(tmp_path).s3.region is None
+    assert load(tmp_path, AWS_REGION="").s3.region is None
+    assert load(tmp_path, AWS_REGION="eu-west-1").s3.region == "eu-west-1"
+    assert load(tmp_path, AWS_REGION="eu-west-1", RECSYS_S3__REGION="eu-north-1").s3.region == "eu-north-1"
+
+
 @pytest.mark.parametrize(
     ("role", "expected"), [("pull", (True, False, False)), ("train", (False, True, True)), ("both", (True, True, True))]
 )
