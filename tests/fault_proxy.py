@@ -32,6 +32,7 @@ class FaultProxy:
     harm: tuple[str, ...] = HARM
     at: Callable[[int], str] | None = None
     ahead_s: float = 0.0
+    delay_s: tuple[float, float] = (0.05, 0.3)
     endless: str = ""
     done: list[str] = field(default_factory=list)
     asked: list[bytes] = field(default_factory=list)
@@ -83,7 +84,7 @@ class FaultProxy:
             await self._never_end(writer)
             return
         if fate == "delay":
-            await asyncio.sleep(self._random.uniform(0.05, 0.3))
+            await asyncio.sleep(self._random.uniform(*self.delay_s))
         kept = [line for line in lines[1:-2] if line.split(b":")[0].lower() not in (b"connection", b"expect")]
         host, port = self.target.removeprefix("http://").split(":")
         server_reader, server_writer = await asyncio.open_connection(host, int(port))
