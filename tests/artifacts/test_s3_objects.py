@@ -132,9 +132,9 @@ async def test_a_store_that_takes_its_time_to_put_parts_together_is_waited_for(
 ) -> None:
     """It answers that call alone after more than the time limit of all others."""
     (tmp_path / "file").write_bytes(bytes(10_000_000))
-    async with FaultProxy(moto, delay_s=(2.5, 2.5)) as proxy:
+    async with FaultProxy(moto, delay_s=(3.5, 3.5)) as proxy:
         proxy.at = lambda n: "delay" if proxy.asked[n].startswith(b"POST") and b"uploadId=" in proxy.asked[n] else ""
-        settings = make_s3(moto, through=proxy.address, timeout_s=2)
+        settings = make_s3(moto, through=proxy.address, timeout_s=3)
         async with open_bucket(settings, patience=Patience(tries=1)) as objects:
             await objects.send("file.npy", tmp_path / "file", _sha256(bytes(10_000_000)), told=lambda n: None)
 
