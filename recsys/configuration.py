@@ -13,9 +13,8 @@ from recsys.errors import SettingsError
 
 PREFIX = "RECSYS_"
 CONFIG_DIR_VARIABLE = "RECSYS_CONFIG_DIR"
-#: Other names of settings of the section s3, whose own names win over these. The library itself knows only
-#: AWS_DEFAULT_REGION.
-_OTHER_NAMES = {"S3_BUCKET_NAME": "bucket", "AWS_REGION": "region"}
+#: Other names of RECSYS_S3__…, which wins over them.
+BUCKET_VARIABLE, REGION_VARIABLE = "S3_BUCKET_NAME", "AWS_REGION"
 
 
 def config_dir(environ: Mapping[str, str]) -> Path:
@@ -38,8 +37,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Nest RECSYS_SECTION__NAME; an empty value counts as not set, as compose files write it."""
     values: dict[str, Any] = {}
-    if s3 := {name: text for other, name in _OTHER_NAMES.items() if (text := environ.get(other, "").strip())}:
-        values["s3"] = s3
+    for variable, name in ((BUCKET_VARIABLE, "bucket"), (REGION_VARIABLE, "region")):
+        if text := environ.get(variable, "").strip():
+            values.setdefault("s3", {})[name] = text
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable == CONFIG_DIR_VARIABLE or not text.strip():
             continue

@@ -19,6 +19,7 @@ from recsys.configuration import PREFIX, config_dir, from_environment, merge, re
 from recsys.errors import SettingsError
 
 MIN_TOKEN_LENGTH = 16
+_KEY_PART = r"[A-Za-z0-9!_.*'()-]{1,128}"
 _POSTERS = r"^https?://[^/{}\s\"';,?#@*]+/\S*\{(imdb|tmdb)_id\}\S*$"
 _VERSION_PATTERN = r"v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
 
@@ -153,11 +154,9 @@ class S3Settings(Section):
     bucket: str | None = Field(None, description="share versions through this bucket (also S3_BUCKET_NAME)")
     prefix: str = Field("", description="put before every key, as films/recsys")
     endpoint_url: str | None = Field(None, description="address of an S3-compatible store; AWS if not set")
-    region: str | None = Field(None, description="region of the bucket; AWS_REGION and the like if not set")
+    region: str | None = Field(None, description="of the bucket (also AWS_REGION); as ~/.aws/config says if not set")
     path_style: bool | None = Field(None, description="bucket in the path, not in the host; on with an endpoint_url")
-    role: Literal["pull", "train", "both"] = Field(
-        "both", description="pull: follow the bucket; train: train and publish; both"
-    )
+    role: Literal["pull", "train", "both"] = Field("both", description="pull: follow; train: train and publish; both")
     poll_interval_s: float = Field(10.0, ge=0.1, le=3600, description="look at the pointer this often")
     timeout_s: float = Field(10.0, gt=0, le=300, description="one call, or one megabyte, may take this long")
     max_concurrency: int = Field(4, ge=1, le=32, description="files, or parts of one, under way at once")
@@ -176,8 +175,7 @@ class S3Settings(Section):
     @classmethod
     def _is_prefix(cls, value: str) -> str:
         value = value.strip("/")
-        parts = value.split("/") if value else []
-        if not all(re.fullmatch(r"[A-Za-z0-9!_.*'()-]{1,128}", part) and part.strip(".") for part in parts):
+        if value and not all(re.fullmatch(_KEY_PART, part) and part.strip(".") for part in value.split("/")):
             raise ValueError("is not a prefix of keys; one looks like films/recsys")
         return value
 
@@ -190,12 +188,10 @@ class S3Settings(Section):
 
     @property
     def follows(self) -> bool:
-        """Whether this service serves what the bucket's pointer names."""
         return self.bucket is not None and self.role != "train"
 
     @property
     def publishes(self) -> bool:
-        """Whether what is trained here goes into the bucket."""
         return self.bucket is not None and self.role != "pull"
 
     @property

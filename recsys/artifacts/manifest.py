@@ -5,6 +5,7 @@ Owns the schema, the digest and the strict parsing. Must not touch the arrays.
 
 import hashlib
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -32,6 +33,12 @@ class FileRecord(Record):
     path: _FileName
     bytes: int = Field(ge=0, le=MAX_FILE_BYTES)
     sha256: _Sha256
+
+    @classmethod
+    def of(cls, path: Path) -> "FileRecord":
+        """Read a file and describe it. Errors: OSError."""
+        content = path.read_bytes()
+        return cls(path=path.name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 class GoldenQuery(Record):

@@ -6,7 +6,6 @@ pruning hold a lock that a killed process lets go of by itself.
 """
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -162,7 +161,7 @@ class ModelStore:
         `version` None takes the next free one, decided under the lock. `describe` makes the manifest.
         Errors: VersionTakenError, StoreError. After any error nothing is visible.
         """
-        records = tuple(_record(path) for path in sorted(staged.iterdir()))
+        records = tuple(FileRecord.of(path) for path in sorted(staged.iterdir()))
         with self._locked():
             chosen = version or self.next_version()
             target = self.path(chosen)
@@ -298,8 +297,3 @@ def _is_abandoned(staged: Path) -> bool:
     finally:
         os.close(handle)
     return True
-
-
-def _record(path: Path) -> FileRecord:
-    content = path.read_bytes()
-    return FileRecord(path=path.name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())

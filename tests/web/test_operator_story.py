@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser import Page, open_page
+from buckets import CREDENTIALS
 from service import ServerProcess, copy_version
 
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
+from recsys.settings import S3Settings
 
 pytest_plugins = ["http_server", "web_browser"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -231,3 +233,23 @@ async def test_has_no_barrier_that_axe_knows(
         await page.picture(f"operator-{width}-{'dark' if dark else 'light'}", whole=True)
         await page.click("#rollback")
         assert await page.violations(axe) == []
+
+
+async def test_shows_how_the_service_stands_with_its_bucket(
+    browser: str, serve: Serve, store: ModelStore, moto: str, make_s3: Callable[..., S3Settings]
+) -> None:
+    bucket = {"S3_BUCKET_NAME": make_s3(moto).bucket or "", "RECSYS_S3__ENDPOINT_URL": moto}
+    server = serve(environ={**ENVIRON, **CREDENTIALS, **bucket, "RECSYS_S3__POLL_INTERVAL_S": "3600"})
+    async with open_page(browser) as page:
+        await signed_in(page, server)
+        await page.until("document.querySelector('#sync').innerText.includes('reachable')")
+        shown = await page.text("#sync")
+        await page.picture("operator-sync", whole=True)
+        before = server.request("/health").json["sync"]["checked_at"]
+
+        await page.click("#sync-now")
+        server.wait_for(lambda: server.request("/health").json["sync"]["checked_at"] != before, "another look", 10)
+
+        assert f"s3://{bucket['S3_BUCKET_NAME']}" in shown
+        assert "follows, trains and publishes" in shown
+        assert "nothing published yet" in shown

@@ -112,6 +112,7 @@ $("unpin").addEventListener("click", async (event) => {
   if (await confirmed("Lift the pin?", "The highest accepted version is served from then on.", "Lift it")) await act(button, "/admin/pin", { method: "DELETE" });
 });
 $("retrain").addEventListener("click", (event) => act(event.currentTarget, "/admin/retrain", { method: "POST" }));
+$("sync-now").addEventListener("click", (event) => act(event.currentTarget, "/admin/sync", { method: "POST" }));
 $("cancel").addEventListener("click", (event) => act(event.currentTarget, path`/admin/jobs/${event.currentTarget.dataset.job}/cancel`, { method: "POST" }));
 $("sign-out").addEventListener("click", async () => {
   await ask("/admin/session", { method: "DELETE" }).catch(() => null);

@@ -43,6 +43,7 @@ function drawAlerts({ health, models }) {
   if (health.feedback.problem) found.push(`Ratings cannot be kept now: ${health.feedback.problem}`);
   const bad = models.items.filter((one) => one.status === "quarantined");
   if (bad.length) found.push(`Quarantined: ${bad.map((one) => `${one.version} (${one.reason})`).join("; ")}`);
+  if (health.sync?.problem) found.push(`The bucket: ${health.sync.problem}`);
   if (models.strangers.length) found.push(`In the models directory, and none of ours: ${models.strangers.join(", ")}`);
   $("alerts").replaceChildren(...found.map((text) => h("div", { class: "notice", role: "alert" }, h("p", {}, text))));
 }
@@ -151,5 +152,16 @@ function drawActions({ actions }) {
 function drawSync(sync) {
   $("sync-panel").hidden = !sync;
   if (!sync) return;
-  facts($("sync"), Object.entries(sync).map(([name, value]) => [name.replaceAll("_", " "), value === null ? null : typeof value === "object" ? JSON.stringify(value) : String(value)]));
+  const { pointer } = sync;
+  const roles = { pull: "follows only", train: "trains and publishes, does not follow", both: "follows, trains and publishes" };
+  const reach = { true: badge("reachable"), false: badge("unreachable"), null: "not asked yet" };
+  facts($("sync"), [
+    ["Bucket", h("span", {}, sync.bucket, " ", reach[sync.reachable])],
+    ["Role", `${roles[sync.role]}${sync.single_writer ? "; this store ignores conditional writes, so let one service train" : ""}`],
+    ["Current", pointer ? h("span", {}, h("b", {}, pointer.version), ` by ${pointer.who}, `, time(pointer.when), `, move ${number(pointer.generation)}`) : "nothing published yet"],
+    ["Asked", sync.checked_at ? time(sync.checked_at) : null],
+    ["Doing", sync.doing ? `${sync.doing}, ${Math.round(sync.progress * 100)} %` : null],
+    ["To publish", sync.waiting.length ? sync.waiting.join(", ") : null],
+    ["Problem", sync.problem],
+  ]);
 }
