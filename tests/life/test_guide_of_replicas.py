@@ -50,7 +50,7 @@ def test_the_guides_services_share_a_bucket(
         return serve(command=["bash", "-euc", script], environ=machine(name))
 
     one, two = start("trainer", trainer), start("follower", follower)
-    two.wait_version("v1.0.0")
+    two.wait_version("v1.0.0", 60)
     one.wait_for(lambda: one.request("/health").json["retraining"]["running"] is None, "idle", 30)
     one.request("/admin/retrain", method="POST", headers={"Authorization": f"Bearer {_TOKEN}"})
     for service in (one, two):
@@ -69,6 +69,8 @@ def test_the_guides_services_share_a_bucket(
     assert "v1.0.0 is current now, before it was v1.0.1" in done.stdout
     assert "v1.0.1 is current now, before it was v1.0.0" in done.stdout
     for service in (one, two):
-        service.wait_for(lambda s=service: s.request("/health").json["sync"]["pointer"]["generation"] == 4, "in step")  # type: ignore[misc]
-        service.wait_version("v1.0.1")
+        service.wait_for(
+            lambda s=service: s.request("/health").json["sync"]["pointer"]["generation"] == 4, "in step", 30
+        )  # type: ignore[misc]
+        service.wait_version("v1.0.1", 30)
     assert (one.stop(), two.stop()) == (0, 0)

@@ -124,7 +124,7 @@ async def test_what_a_hostile_bucket_says_is_refused_and_serving_goes_on(
                 assert server.request("/api/v1/users/1/recommendations").status == 200
                 return reason in (health["sync"]["problem"] or "")
 
-            await asyncio.to_thread(server.wait_for, says_so, f"refused with {reason!r}")
+            await asyncio.to_thread(server.wait_for, says_so, f"refused with {reason!r}", 30)
 
         for version, (lie, reason) in _LIES.items():
             await owner.publish(version, lie)
@@ -135,7 +135,7 @@ async def test_what_a_hostile_bucket_says_is_refused_and_serving_goes_on(
         await objects.write(KEY, first.to_json())
         await refused("generation 1; one of 2")
         await owner.publish("v1.0.8")
-        await asyncio.to_thread(server.wait_version, "v1.0.8")
+        await asyncio.to_thread(server.wait_version, "v1.0.8", 30)
 
     assert 0 < proxy.n_endless_bytes < 64 * 2**20
     one = _n_bytes(owner.desk.directory / "v1.0.8")
