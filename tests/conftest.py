@@ -83,10 +83,14 @@ def store_with(trained_sample: Path, tmp_path: Path) -> Callable[..., ModelStore
 
 @pytest.fixture
 def serve(tmp_path: Path, sample: Path) -> Iterator[Callable[..., ServerProcess]]:
-    """Start servers in `tmp_path` (models in `models`, state in `state`); all are ended by their own process ids."""
+    """Start servers in `tmp_path` (models in `models`, state in `state`); all are ended by their own process ids.
+    `command` is for one that is started in another way, as the same process.
+    """
     started: list[ServerProcess] = []
 
-    def start(*arguments: str, environ: dict[str, str] | None = None, wait: bool = True) -> ServerProcess:
+    def start(
+        *arguments: str, environ: dict[str, str] | None = None, wait: bool = True, command: list[str] | None = None
+    ) -> ServerProcess:
         env = {name: value for name, value in os.environ.items() if not name.startswith("RECSYS_")}
         env |= {
             "RECSYS_PATHS__MODELS": str(tmp_path / "models"),
@@ -96,7 +100,7 @@ def serve(tmp_path: Path, sample: Path) -> Iterator[Callable[..., ServerProcess]
             "PYTHONUNBUFFERED": "1",
         } | (environ or {})
         process = subprocess.Popen(
-            [sys.executable, "-m", "recsys", "serve", "--port", "0", *arguments],
+            command or [sys.executable, "-m", "recsys", "serve", "--port", "0", *arguments],
             cwd=tmp_path, env=env, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         server = ServerProcess(process, tmp_path)

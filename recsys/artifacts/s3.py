@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from recsys.artifacts.bucket import Patience
-from recsys.artifacts.s3_objects import S3Objects, Translate
+from recsys.artifacts.s3_objects import LONGEST_CALL, S3Objects, Translate
 from recsys.errors import SettingsError
 from recsys.settings import S3Settings
 
@@ -50,7 +50,8 @@ def _prepare(settings: S3Settings) -> tuple[Callable[[], Any], Translate]:
     path_style = settings.endpoint_url is not None if settings.path_style is None else settings.path_style
     config = AioConfig(
         connect_timeout=settings.timeout_s,
-        read_timeout=settings.timeout_s,
+        # the bound of each call is set where it is made
+        read_timeout=settings.timeout_s * LONGEST_CALL,
         max_pool_connections=settings.max_concurrency + 2,
         retries={"total_max_attempts": 1},
         # some compatibles refuse the newer checksums; ours is in the manifest

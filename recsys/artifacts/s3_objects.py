@@ -23,6 +23,8 @@ Translate = Callable[[Exception, str, str, float], Exception | None]
 
 _PIECE_BYTES = 2**20
 _PART_BYTES = 8 * 2**20
+#: To put the parts of a large upload together takes a store longer than any other call.
+LONGEST_CALL = 6
 _MAX_PARTS = 10_000
 _MAX_NAMES = 100_000
 _DIGEST = "sha256"
@@ -112,11 +114,12 @@ class S3Objects:
 
     async def _piece(self, body: Any, key: str) -> bytes:
         """Read up to a megabyte within the time limit: a stream that only trickles is a failure too."""
-        piece = bytearray()
+        parts, n_bytes = list[bytes](), 0
         async with self._limited(key):
-            while len(piece) < _PIECE_BYTES and (part := await body.read(_PIECE_BYTES - len(piece))):
-                piece += part
-        return bytes(piece)
+            while n_bytes < _PIECE_BYTES and (part := await body.read(_PIECE_BYTES - n_bytes)):
+                parts.append(part)
+                n_bytes += len(part)
+        return b"".join(parts)
 
     async def send(self, key: str, source: Path, sha256: str, *, told: Told) -> None:
         n_bytes = (await asyncio.to_thread(source.stat)).st_size
@@ -175,7 +178,10 @@ class S3Objects:
             await together(part(number) for number in range(1, -(-n_bytes // size) + 1))
             parts = {"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]}
             await self._call(
-                key, "complete_multipart_upload", lambda: {"MultipartUpload": parts, **upload, **self._only_new()}
+                key,
+                "complete_multipart_upload",
+                lambda: {"MultipartUpload": parts, **upload, **self._only_new()},
+                limits=LONGEST_CALL,
             )
         except BaseException:
             # parts that are left behind cost money; when even this fails, the bucket's own rule for them has to do
@@ -207,26 +213,31 @@ class S3Objects:
         for key in keys:
             await self._call(key, "delete_object")
 
-    async def _call(self, key: str, operation: str, options: Callable[[], dict[str, Any]] = dict) -> Any:
-        """Carry an operation out, with patience. `options` is asked for each try: a body can be read only once."""
+    async def _call(
+        self, key: str, operation: str, options: Callable[[], dict[str, Any]] = dict, *, limits: int = 1
+    ) -> Any:
+        """Carry an operation out within so many time limits, with patience. `options` is asked for each try: a body can
+        be read only once.
+        """
         named = {"Key": self._prefix + key} if key else {}
 
         async def once() -> Any:
-            async with self._limited(key or "names"):
+            async with self._limited(key or "names", limits):
                 return await getattr(self._client, operation)(Bucket=self._bucket, **named, **options())
 
         return await self._patience.of(once)
 
     @asynccontextmanager
-    async def _limited(self, key: str) -> AsyncIterator[None]:
+    async def _limited(self, key: str, limits: int = 1) -> AsyncIterator[None]:
         """Bound the time of what is done here, and say its failures in our words."""
+        limit_s = self._timeout_s * limits
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(limit_s):
                 yield
         except BucketError:
             raise
         except Exception as error:
-            raise self._translate(error, self.name, key, self._timeout_s) or error from error
+            raise self._translate(error, self.name, key, limit_s) or error from error
 
 
 def bucket_name(settings: S3Settings) -> str:

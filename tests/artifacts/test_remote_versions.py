@@ -165,6 +165,19 @@ async def test_a_later_pull_goes_on_with_what_an_earlier_one_fetched(bench: Benc
     assert (bench.here.path(V1) / "model.json").read_bytes() == (bench.there.path(V1) / "model.json").read_bytes()
 
 
+async def test_a_file_that_goes_to_the_disk_in_steps_comes_whole(bench: Bench) -> None:
+    content = os.urandom(20_000_000)
+    publish_small(bench.here, "v1.0.0", model=content)
+    pushed = await bench.pusher.push(V1)
+    bench.objects.put(_MODEL, content[:-1] + b"?")
+    with pytest.raises(VersionInvalidError):
+        await bench.puller.pull(V1, pushed.digest)
+    bench.objects.put(_MODEL, content)
+    await bench.puller.pull(V1, pushed.digest)
+
+    assert content == (bench.there.path(V1) / "model.json").read_bytes()
+
+
 def _spoil(bench: Bench, manifest: Manifest) -> None:
     bench.objects.put(_MODEL, b"x" * manifest.files[0].bytes)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from fault_proxy import FaultProxy
 
 from recsys.artifacts.bucket import Found, Patience, keeps_conditions
 from recsys.artifacts.s3 import open_bucket
@@ -124,6 +125,21 @@ async def test_no_more_is_fetched_than_shows_that_it_is_too_much(objects: S3Obje
     await objects.fetch("file.npy", 0, 1000, take)
 
     assert sum(got) == 1001
+
+
+async def test_a_store_that_takes_its_time_to_put_parts_together_is_waited_for(
+    moto: str, make_s3: MakeS3, tmp_path: Path
+) -> None:
+    """It answers that call alone after more than the time limit of all others."""
+    (tmp_path / "file").write_bytes(bytes(10_000_000))
+    async with FaultProxy(moto, delay_s=(3.5, 3.5)) as proxy:
+        proxy.at = lambda n: "delay" if proxy.asked[n].startswith(b"POST") and b"uploadId=" in proxy.asked[n] else ""
+        settings = make_s3(moto, through=proxy.address, timeout_s=3)
+        async with open_bucket(settings, patience=Patience(tries=1)) as objects:
+            await objects.send("file.npy", tmp_path / "file", _sha256(bytes(10_000_000)), told=lambda n: None)
+
+    assert proxy.done == ["delay"]
+    assert proxy.asked[-1].startswith(b"POST")
 
 
 @pytest.mark.parametrize("n_bytes", [1000, 10_000_000])

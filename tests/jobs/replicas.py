@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from memory_bucket import MemoryObjects
 from small_versions import publish_small
 
+from recsys.artifacts.bucket import Objects
 from recsys.artifacts.outbox import Outbox
 from recsys.artifacts.pointer import Pointer, PointerMemory
 from recsys.artifacts.store import ModelStore
@@ -92,14 +92,20 @@ class Replica:
 def make_replica(
     name: str,
     directory: Path,
-    objects: MemoryObjects,
+    objects: Objects,
     clock: Clock,
     *,
     role: Literal["pull", "train", "both"] = "both",
+    ahead_s: float = 0.0,
 ) -> Replica:
+    """`ahead_s` is how much too late its clock says it is; its steady one goes as everybody's."""
+
     @asynccontextmanager
-    async def opener() -> AsyncIterator[MemoryObjects]:
+    async def opener() -> AsyncIterator[Objects]:
         yield objects
+
+    def now() -> datetime:
+        return clock.now() + timedelta(seconds=ahead_s)
 
     store = ModelStore(directory / name / "models")
     store.ensure()
@@ -109,7 +115,7 @@ def make_replica(
     async def moved(pointer: Pointer) -> None:
         await sync.accept(pointer)
 
-    publisher = Publisher(tie, store, Outbox(state), who=name, keep=100, on_moved=moved, now=clock.now)
+    publisher = Publisher(tie, store, Outbox(state), who=name, keep=100, on_moved=moved, now=now)
     sync = Sync(
         tie,
         publisher,
@@ -118,11 +124,11 @@ def make_replica(
         follows=role != "train",
         publishes=role != "pull",
         interval_s=10,
-        now=clock.now,
+        now=now,
         clock=clock,
         sleep=clock.sleep,
     )
-    lease = Lease(tie.objects, who=name, ttl_s=60, now=clock.now, clock=clock)
+    lease = Lease(tie.objects, who=name, ttl_s=60, now=now, clock=clock)
     turns = SharedTurns(
         lambda: TrainingPlan(models=store.directory, sample=directory / "sample"),
         store,

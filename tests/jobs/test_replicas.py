@@ -14,6 +14,7 @@ from memory_bucket import MemoryObjects
 from replicas import Clock, Replica, make_replica
 
 from recsys.artifacts.pointer import KEY
+from recsys.artifacts.version import Version
 from recsys.errors import BucketError
 from recsys.jobs.ledger import Job
 
@@ -79,6 +80,8 @@ async def test_replicas_train_in_turn_and_agree(tmp_path: Path, full: bool, faul
     assert len({replica.follows for replica in replicas}) == 1
     assert replicas[0].follows is not None
     assert [replica.sync.state.problem for replica in replicas] == [None] * N_REPLICAS
+    version = Version.parse(replicas[0].follows)
+    assert len({(each.store.path(version) / "model.json").read_bytes() for each in replicas}) == 1
     if not fault_share:
         assert sorted(set(trained)) == sorted(trained)
         assert n_retrainings == len(trained)

@@ -63,18 +63,20 @@ def test_what_one_publishes_the_other_serves_within_three_seconds(start: Start) 
     follower.wait_version("v1.0.0")
     assert follower.request("/health").json["model_because"] == "pointer"
     assert follower.request("/admin/retrain", method="POST", headers=_ADMIN).json["code"] == "pull_only"
-    failed: list[int] = []
+    answered: list[int] = []
     stop = threading.Event()
 
     def ask() -> None:
         while not stop.is_set():
-            answer = follower.request("/api/v1/users/1/recommendations")
-            if answer.status != 200:
-                failed.append(answer.status)
+            try:
+                answered.append(follower.request("/api/v1/users/1/recommendations").status)
+            except OSError:
+                answered.append(0)
             time.sleep(0.01)
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for each in asking:
+        each.start()
     try:
         job = _retrain(trainer)
         trainer.wait_for(lambda: _sync(trainer)["pointer"]["version"] == "v1.0.1", "published", 60)
@@ -83,9 +85,11 @@ def test_what_one_publishes_the_other_serves_within_three_seconds(start: Start) 
         took_s = time.monotonic() - published
     finally:
         stop.set()
-        asking.join(10)
+        for each in asking:
+            each.join(30)
 
-    assert failed == []
+    assert {200} == set(answered)
+    assert len(answered) > 50
     assert took_s <= 3
     trainer.wait_for(
         lambda: trainer.request(f"/admin/jobs/{job}", headers=_ADMIN).json["status"] == "accepted", "accepted"
