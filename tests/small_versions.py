@@ -8,7 +8,14 @@ from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
 
 
-def publish_small(store: ModelStore, version: str | None = None, *, accepted: bool = True, **files: bytes) -> Manifest:
+def publish_small(
+    store: ModelStore,
+    version: str | None = None,
+    *,
+    taken: tuple[Version, ...] = (),
+    accepted: bool = True,
+    **files: bytes,
+) -> Manifest:
     """Publish a version that holds `files`, each named without its ending."""
 
     def describe(version: Version, records: tuple[FileRecord, ...]) -> Manifest:
@@ -30,4 +37,4 @@ def publish_small(store: ModelStore, version: str | None = None, *, accepted: bo
     with store.stage() as staged:
         for name, content in (files or {"model": b"{}"}).items():
             write_durable(staged / f"{name}.json", content)
-        return store.publish(staged, Version.parse(version) if version else None, describe)
+        return store.publish(staged, Version.parse(version) if version else None, describe, taken=taken)

@@ -27,6 +27,7 @@ from recsys.errors import (
 
 _STAGING = ".staging"
 _LOCK = ".lock"
+Describe = Callable[[Version, tuple[FileRecord, ...]], Manifest]
 
 
 @dataclass(frozen=True)
@@ -154,16 +155,16 @@ class ModelStore:
             os.close(lock)
 
     def publish(
-        self, staged: Path, version: Version | None, describe: Callable[[Version, tuple[FileRecord, ...]], Manifest]
+        self, staged: Path, version: Version | None, describe: Describe, *, taken: Iterable[Version] = ()
     ) -> Manifest:
         """Make what lies in `staged` a version: hash the files, write the manifest last, sync, rename.
 
-        `version` None takes the next free one, decided under the lock. `describe` makes the manifest.
+        `version` None takes the next free one beyond `taken`, decided under the lock. `describe` makes the manifest.
         Errors: VersionTakenError, StoreError. After any error nothing is visible.
         """
         records = tuple(FileRecord.of(path) for path in sorted(staged.iterdir()))
         with self._locked():
-            chosen = version or self.next_version()
+            chosen = version or self.next_version(taken)
             target = self.path(chosen)
             if os.path.lexists(target):
                 raise VersionTakenError(f"{chosen} exists in {self.directory}", hint="choose another name")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import structlog
 
 from recsys.artifacts.bucket import Sleep
-from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
 from recsys.errors import AnotherTrainsError, BucketError
 from recsys.jobs.lease import Lease
@@ -55,7 +54,6 @@ class SharedTurns:
     def __init__(
         self,
         plan: Callable[[], TrainingPlan],
-        store: ModelStore,
         lease: Lease,
         publisher: Publisher,
         *,
@@ -64,7 +62,6 @@ class SharedTurns:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._plan = plan
-        self._store = store
         self._lease = lease
         self._publisher = publisher
         self._wait_s = wait_s
@@ -90,7 +87,6 @@ class SharedTurns:
         except BaseException:
             await self._give_back(job, done=False)
             raise
-        version = await asyncio.to_thread(self._store.next_version, taken)
 
         async def publish(accepted: Version) -> None:
             await self._publisher.publish(accepted, generation=generation)
@@ -98,7 +94,7 @@ class SharedTurns:
         done = False
         try:
             async with self._renewing():
-                yield Turn(replace(self._plan(), version=version), publish)
+                yield Turn(replace(self._plan(), taken=tuple(taken)), publish)
             done = True
         except asyncio.CancelledError:
             raise

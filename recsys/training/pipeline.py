@@ -87,7 +87,7 @@ def train(
     with store.stage() as staged:
         for name, content in encode(contents):
             write_durable(staged / name, content)
-        manifest = store.publish(staged, plan.version, describe)
+        manifest = store.publish(staged, plan.version, describe, taken=plan.taken)
     report("publish", 1.0)
     return TrainingResult(manifest, evaluation, dataset.report)
 

@@ -14,8 +14,8 @@ from recsys.training.hyperparameters import Hyperparameters
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a run is asked to do. `version` None takes the next free name; `data` None is the sample; `state` is where
-    feedback is, None to learn from the files alone.
+    """What a run is asked to do. `version` None takes the next free name, which is beyond those `taken` elsewhere;
+    `data` None is the sample; `state` is where feedback is, None to learn from the files alone.
     """
 
     models: Path
@@ -23,6 +23,7 @@ class TrainingPlan:
     data: Path | None = None
     state: Path | None = None
     version: Version | None = None
+    taken: tuple[Version, ...] = ()
     parameters: Hyperparameters = Hyperparameters()
     limits: Limits = Limits()
     seed: int = 0

@@ -74,7 +74,6 @@ def bucket_parts(
     lease = Lease(tie.objects, who=who, ttl_s=s3.lease_s, now=lambda: datetime.now(UTC))
     turns = SharedTurns(
         plan,
-        store,
         lease,
         publisher,
         wait_s=settings.retraining.timeout_s,

@@ -72,12 +72,10 @@ class Replica:
             async with self.turns(job) as turn:
                 if during is not None:
                     await during.wait()
-                name = str(turn.plan.version)
-                await asyncio.to_thread(
-                    publish_small, self.store, name, model=content or f"{self.name} {job.id}".encode()
-                )
-                self.trained.append(name)
-                await turn.publish(Version.parse(name))
+                model = content or f"{self.name} {job.id}".encode()
+                made = await asyncio.to_thread(publish_small, self.store, taken=turn.plan.taken, model=model)
+                self.trained.append(made.version)
+                await turn.publish(Version.parse(made.version))
         except AnotherTrainsError as error:
             return error.detail
         except BucketError as error:
@@ -131,7 +129,6 @@ def make_replica(
     lease = Lease(tie.objects, who=name, ttl_s=60, now=now, clock=clock)
     turns = SharedTurns(
         lambda: TrainingPlan(models=store.directory, sample=directory / "sample"),
-        store,
         lease,
         publisher,
         wait_s=3600,
