@@ -3,7 +3,7 @@
 import threading
 import time
 
-_WORK_S, _PAUSE_S = 0.0003, 0.001
+_WORK_S, _PAUSE_S = 0.0005, 0.001
 _turn = threading.local()
 
 

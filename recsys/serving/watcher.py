@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 _LOADS_IN_A_ROW = 32
 _REQUESTS_END_S = 1.0
 #: A version is to be served within a second; loading takes about a third of it.
-_CARRY_OVER_S = 0.3
+_CARRY_OVER_S = 0.4
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from benchmarks.world import Row, World, copy_version, median, percentile, recom
 _CONNECTIONS = 32
 _SWAPS_IN_A_BLOCK = 10
 #: A version is published this long after the one before, or once that one is served if it takes longer.
-_PERIOD_S = 1.0
+_PERIOD_S = 2.0
 _SERVED_LIMIT_S = 10.0
 _SETTLE_S = 5.0
 
