@@ -23,6 +23,7 @@ _log = structlog.get_logger(__name__)
 _ROWS_A_GROUP = 1000
 #: How many of other processes' changes are brought to the loop at once.
 _OUTSIDE_AT_ONCE = 500
+_GATHER_S = 0.003
 _RESEND = "send it again; ratings with an event_id are never counted twice"
 
 
@@ -66,6 +67,7 @@ class Ingest:
         self._waiting_rows = 0
         self._closing = False
         self._ended = asyncio.Event()
+        self._wrote_at = 0.0
         self._thread = threading.Thread(target=self._run, name="feedback-writer", daemon=True)
         #: Why ratings cannot be kept now, None when they can, also when nobody sends any; for `/health`.
         self.problem = problem
@@ -136,6 +138,8 @@ class Ingest:
         rows = 0
         with contextlib.suppress(queue.Empty):
             waiting = self._queue.get(timeout=self._poll_s)
+            # under load let some more come, for a commit costs as much for one as for many
+            time.sleep(max(0.0, self._wrote_at + _GATHER_S - time.monotonic()))
             while waiting is not None:
                 group.append(waiting)
                 rows += waiting.rows
@@ -161,6 +165,7 @@ class Ingest:
             error = self._note(caught)
         else:
             self._note_success()
+        self._wrote_at = time.monotonic()
         self._to_loop(self._deliver, group, rows, outcomes, error)
 
     def _look(self) -> None:

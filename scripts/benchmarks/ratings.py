@@ -9,12 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.client import Job, Outcome
-from benchmarks.processes import Server
+from benchmarks.processes import LoadClient, Server
 from benchmarks.world import Row, World, median, percentile, post, recommendations_of
 from recsys.feedback.database import FILE_NAME
 from recsys.feedback.importing import Row as ImportedRow
@@ -23,7 +24,7 @@ from recsys.feedback.store import FeedbackStore
 
 _WRITERS, _READERS = 64, 32
 _PATH = "/api/v1/ratings"
-_WRITES = 100_000
+_WRITES = 250_000
 _NEW_RATINGS = 500
 _A_BATCH = 1000
 _IMPORTED, _FEW_IMPORTED = 1_000_000, 100_000
@@ -93,8 +94,10 @@ def _accepted(world: World, server: Server) -> tuple[Row, float, int]:
 
 
 def _beside(world: World, server: Server, writes_s: float, sent: int) -> Row:
-    """Recommendations at half of what the server can do, with and without ratings of the same users coming in."""
-    blocks, seconds = (2, 2.0) if world.quick else (6, 4.0)
+    """Recommendations at half of what the server can answer beside ratings of the same users that come in at half of
+    *their* saturation rate; and at the same rate without them.
+    """
+    blocks, seconds = (4, 2.0) if world.quick else (10, 4.0)
     world.client.keep("readers", recommendations_of(world.users()))
     writer = world.processes.client()
     writer.keep("single ratings", _single_ratings(world))
@@ -105,19 +108,24 @@ def _beside(world: World, server: Server, writes_s: float, sent: int) -> Row:
     for block in range(blocks):
         world.say(f"ratings: beside recommendations, block {block + 1} of {blocks}")
         # measured again for each block, or work beside this one would make half the rate more than there is
-        rates.append(world.client.run(Job(server.port, "readers", 0.7, _READERS)).rate / 2)
+        with _writing(server, writer, writes_s, sent) as wrote:
+            rates.append(world.client.run(Job(server.port, "readers", 1.0, _READERS)).rate / 2)
+        sent += wrote[-1].answered + _WRITERS
         reads = Job(server.port, "readers", seconds, _READERS, block * 101, rates[-1])
         for is_quiet in (True, False) if block % 2 == 0 else (False, True):
             if is_quiet:
                 quiet.append(_sound(world.client.run(reads)))
             else:
-                writer.start(Job(server.port, "single ratings", 60.0, _WRITERS, sent, writes_s, until_told=True))
-                busy.append(_sound(world.client.run(reads)))
-                writer.tell_to_end()
-                written.append(_sound(writer.wait()))
-                sent += written[-1].answered + _WRITERS
-    both = [np.concatenate([np.asarray(outcome.latencies_ms) for outcome in side]) for side in (quiet, busy)]
-    (quiet_p50, quiet_p99), (busy_p50, busy_p99) = ([percentile(side, share) for share in (50, 99)] for side in both)
+                with _writing(server, writer, writes_s, sent) as wrote:
+                    busy.append(_sound(world.client.run(reads)))
+                written += wrote
+                sent += wrote[-1].answered + _WRITERS
+    # by block, since a host that takes the processor away for seconds would else decide what the whole run shows
+    quiet_ms, busy_ms = ([np.asarray(outcome.latencies_ms) for outcome in side] for side in (quiet, busy))
+    (quiet_p50, quiet_p99), (busy_p50, busy_p99) = (
+        [median([percentile(block, share) for block in side]) for share in (50, 99)] for side in (quiet_ms, busy_ms)
+    )
+    ratios = [percentile(b, 99) / percentile(q, 99) for q, b in zip(quiet_ms, busy_ms, strict=True)]
     return Row(
         "ratings",
         "recommendations at half the saturation rate, while ratings come in",
@@ -128,12 +136,23 @@ def _beside(world: World, server: Server, writes_s: float, sent: int) -> Row:
             "p99_ms": round(busy_p99, 2),
             "quiet_p50_ms": round(quiet_p50, 2),
             "quiet_p99_ms": round(quiet_p99, 2),
-            "p99_ratio": round(busy_p99 / quiet_p99, 2),
+            "p99_ratio": round(median(ratios), 2),
+            "p99_ratios": " ".join(f"{ratio:.1f}" for ratio in sorted(ratios)),
             "client_cpu": round(max(outcome.cpu_share for outcome in (*quiet, *busy, *written)), 2),
         },
-        f"p99 <= {_MAX_P99_RATIO:g} x that without",
-        busy_p99 <= _MAX_P99_RATIO * quiet_p99,
+        f"p99 <= {_MAX_P99_RATIO:g} x that without, median of the blocks",
+        median(ratios) <= _MAX_P99_RATIO,
     )
+
+
+@contextmanager
+def _writing(server: Server, writer: LoadClient, writes_s: float, start: int) -> Iterator[list[Outcome]]:
+    """Have ratings come in meanwhile; what became of them is in the list afterwards."""
+    wrote: list[Outcome] = []
+    writer.start(Job(server.port, "single ratings", 60.0, _WRITERS, start, writes_s, until_told=True))
+    yield wrote
+    writer.tell_to_end()
+    wrote.append(_sound(writer.wait()))
 
 
 def _added(world: World) -> Row:
