@@ -13,11 +13,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetPydanticSchema,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic_core import core_schema
 
 MAX_N = 500
 MAX_RATINGS = 1000
@@ -49,12 +51,13 @@ def _comma_separated(value: Any) -> Any:
     return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
 
 
-def _unix_seconds(value: Any) -> Any:
-    if isinstance(value, str) and _RFC_3339.fullmatch(value):
-        value = int(datetime.fromisoformat(value.upper()).timestamp())
-    if type(value) is not int or not 0 <= value <= _LATEST_S:
-        raise ValueError("must be RFC 3339 with an offset, or unix seconds, from 1970 on")
-    return value
+def _unix_seconds(text: str) -> int:
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError("not RFC 3339")
+    seconds = int(datetime.fromisoformat(text.upper()).timestamp())
+    if not 0 <= seconds <= _LATEST_S:
+        raise ValueError("out of range")
+    return seconds
 
 
 QueryInt = Annotated[int, BeforeValidator(_integer)]
@@ -66,7 +69,18 @@ CommaSeparated = Annotated[
 ]
 Timestamp = Annotated[
     int,
-    BeforeValidator(_unix_seconds),
+    # numbers never leave the parser: a body may hold a thousand
+    GetPydanticSchema(
+        lambda _source, _handler: core_schema.union_schema(
+            [
+                core_schema.int_schema(strict=True, ge=0, le=_LATEST_S),
+                core_schema.no_info_after_validator_function(_unix_seconds, core_schema.str_schema(strict=True)),
+            ],
+            mode="left_to_right",
+            custom_error_type="timestamp",
+            custom_error_message="must be RFC 3339 with an offset, or unix seconds, from 1970 on",
+        )
+    ),
     WithJsonSchema(
         {
             "anyOf": [
