@@ -21,12 +21,12 @@ Start = Callable[..., ServerProcess]
 
 
 @pytest.fixture
-def start(serve: Start, tmp_path: Path, moto: str, make_s3: Callable[..., S3Settings]) -> Start:
+def start(serve: Start, tmp_path: Path, bucket_server: str, make_s3: Callable[..., S3Settings]) -> Start:
     """Start services of one bucket, each with a directory of its own."""
-    settings = make_s3(moto)
+    settings = make_s3(bucket_server)
 
     def begin(
-        name: str, role: str = "both", *, endpoint: str = moto, wait: bool = True, **environ: str
+        name: str, role: str = "both", *, endpoint: str = bucket_server, wait: bool = True, **environ: str
     ) -> ServerProcess:
         return serve(
             wait=wait,
@@ -116,12 +116,12 @@ def test_a_bucket_that_is_away_at_start_does_not_keep_a_service_from_serving(
 
 
 @pytest.mark.slow
-def test_an_operator_moves_the_pointer_and_all_follow(start: Start, moto: str, tmp_path: Path) -> None:
+def test_an_operator_moves_the_pointer_and_all_follow(start: Start, bucket_server: str, tmp_path: Path) -> None:
     service = start("one")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RECSYS_")} | {
         **CREDENTIALS,
         "S3_BUCKET_NAME": _sync(service)["bucket"].removeprefix("s3://"),
-        "RECSYS_S3__ENDPOINT_URL": moto,
+        "RECSYS_S3__ENDPOINT_URL": bucket_server,
         "RECSYS_PATHS__MODELS": str(tmp_path / "desk" / "models"),
         "RECSYS_PATHS__STATE": str(tmp_path / "desk" / "state"),
     }
