@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from service import ServerProcess
 
-_FIRST_TIME = 1_000_000_000
+_FIRST_TIME, _TIMES = 1_000_000_000, 600_000_000
 _MOST_AT_ONCE = 20
 _PAUSE_S = 0.05
 
@@ -52,7 +52,7 @@ class Sent:
 
     def row(self, number: int) -> Row:
         user, item = divmod(number, len(self.item_ids))
-        return f"client-{user}", self.item_ids[item], float(1 + number % 5), _FIRST_TIME + number
+        return f"client-{user}", self.item_ids[item], float(1 + number % 5), _FIRST_TIME + number % _TIMES
 
     def rows(self) -> set[Row]:
         return {self.row(number) for number in range(self.start, self.end)}

@@ -36,7 +36,7 @@ def test_a_kill_under_write_load_loses_nothing_acknowledged_and_doubles_nothing(
         sent = Sent(ids, start=kill * USERS_A_LIFE * len(ids))
         lives.append(sent)
         clients = Clients(server, sent, seed=kill)
-        assert clients.first_acknowledged.wait(20), moment
+        assert clients.first_acknowledged.wait(20), (moment, clients.refused)
         time.sleep(delay_s)  # not to wait for anything: it is the moment itself
         server.process.kill()
         server.process.wait(10)
