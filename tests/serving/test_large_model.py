@@ -145,12 +145,13 @@ def viewer_of(model: ServedModel, user: int) -> Viewer:
 
 def recommend(model: ServedModel, user: int, n: int) -> bytes:
     """What a request does on the loop for a user not asked for before, with a filter not asked for before."""
-    query = RecommendationQuery(n=n, genre=("Drama", "Sci-Fi"), year_from=1950 + user % 30)
+    asked = {"n": str(n), "genre": ("Drama", "Sci-Fi"), "year_from": str(1950 + user % 30)}
+    query = RecommendationQuery.model_validate(asked)
     return viewer_answer(model, viewer_of(model, user), query)
 
 
 def explain(model: ServedModel, user: int) -> bytes:
-    scores, items = choose(model, viewer_of(model, user), RecommendationQuery(n=10))
+    scores, items = choose(model, viewer_of(model, user), RecommendationQuery())
     return explained(model, items, scores)
 
 
