@@ -44,14 +44,16 @@ class DenseItemItem:
         The rows are gathered a few at a time into memory that each thread keeps: with the server's allocator settings,
         a copy of all of them would be fresh pages from the kernel every time, at three times the cost of the product.
         """
-        block = _gathered(self.n_items)
-        scores = np.zeros(self.n_items, np.float32)
-        for start in range(0, items.size, _GATHERED_ROWS):
-            chosen = items[start : start + _GATHERED_ROWS]
-            rows = block[: chosen.size]
-            self.values.take(chosen, axis=0, out=rows, mode="clip")  # the default mode would copy through a buffer
-            scores += weights[start : start + _GATHERED_ROWS] @ rows
+        scores = self._add_up(items[:_GATHERED_ROWS], weights[:_GATHERED_ROWS])
+        for start in range(_GATHERED_ROWS, items.size, _GATHERED_ROWS):
+            part = slice(start, start + _GATHERED_ROWS)
+            scores += self._add_up(items[part], weights[part])
         return scores
+
+    def _add_up(self, items: Int32, weights: Float32) -> Float32:
+        rows = _gathered(self.n_items)[: items.size]
+        self.values.take(items, axis=0, out=rows, mode="clip")  # the default mode would copy through a buffer
+        return weights @ rows
 
     def row(self, item: int) -> Float32:
         """Return what `item` adds to each item's score at weight 1, float32 [n_items]."""

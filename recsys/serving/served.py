@@ -125,10 +125,10 @@ class ServedModel:
             ranking = ranking.compress(self._in_years(years, self.years.take(ranking)))
         index = self.item_index
         excluded = {index[item] for item in excluded_ids if item in index}
-        ranking = ranking[: n + len(excluded)]
-        if excluded:
-            ranking = ranking.compress([item not in excluded for item in ranking.tolist()])
-        return ranking[:n]
+        if not excluded:
+            return ranking[:n]
+        first = ranking[: n + len(excluded)].tolist()
+        return np.array([item for item in first if item not in excluded][:n], np.intp)
 
     def mask(self, genres: tuple[str, ...], year_from: int | None, year_to: int | None) -> Mask | None:
         """Where items are of any of `genres` and of these years, bool [n_items]; None when nothing is asked for.
@@ -160,10 +160,11 @@ class ServedModel:
         return np.logical_or.reduce(wanted) if wanted else np.zeros(self.n_items, bool)
 
     def _in_years(self, years: Years, of: NDArray[np.int16]) -> Mask:
-        year_from, year_to = years
-        mask: Mask = of >= max(year_from or 1, 1)
-        if year_to is not None:
-            mask &= of <= year_to
+        low = max(years[0] or 1, 1)
+        if years[1] is None:
+            mask: Mask = of >= low
+        else:
+            mask = (of - low).view(np.uint16) <= years[1] - low  # what is below becomes large
         return mask
 
     def select(
