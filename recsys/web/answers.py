@@ -38,9 +38,16 @@ def json_response(content: Any, status: int = 200) -> web.Response:
 def scored(model: ServedModel, items: NDArray[np.integer], scores: NDArray[np.floating]) -> bytes:
     """Join items with their scores: `{…,"score":0.123456},{…}`."""
     fragments = model.fragments
-    return b",".join(
-        [b'{%b,"score":%.6f}' % (fragments[i], s) for i, s in zip(items.tolist(), scores.tolist(), strict=True)]
-    )
+    parts: list[bytes | float] = [b""] * (2 * items.size)
+    parts[::2] = [fragments[item] for item in items.tolist()]
+    parts[1::2] = scores.tolist()
+    return _template(items.size) % tuple(parts)
+
+
+@lru_cache(maxsize=512)
+def _template(n: int) -> bytes:
+    """The form of a list of `n`: filled in at once, it takes two thirds of the time of one item after the other."""
+    return b",".join([b'{%b,"score":%.6f}'] * n)
 
 
 def explained(model: ServedModel, items: NDArray[np.integer], scores: Scores) -> bytes:

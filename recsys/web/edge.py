@@ -89,7 +89,10 @@ class Edge:
             telemetry.in_flight += 1
             status = 499  # what is logged when the client went away
             try:
-                response = await _answer(request, handler, request_id, headers, route)
+                response = headers.preflight(request) or await handler(request)
+                status = response.status
+            except Exception as error:
+                response = _refusal(error, request_id, route)
                 status = response.status
             finally:
                 telemetry.in_flight -= 1
@@ -110,25 +113,21 @@ class Edge:
         return answer
 
 
-async def _answer(
-    request: web.Request, handler: Handler, request_id: str, headers: CommonHeaders, route: str
-) -> web.StreamResponse:
-    """Logs name the route, never the address, which may hold a user's id."""
-    try:
-        return headers.preflight(request) or await handler(request)
-    except RecsysError as error:
-        if error.status >= 500 and error.code not in _SAID_ELSEWHERE:
-            _log.error("request failed", request_id=request_id, route=route, reason=str(error))
-        return render(error, request_id)
-    except web.HTTPException as error:
-        if error.status < 400:
-            return error
-        response = render(from_http(error), request_id)
-        if hdrs.ALLOW in error.headers:
-            response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
-        return response
-    except ConnectionError:
-        return web.Response(status=499)  # the client has gone: nobody will read this, and it is no failure of ours
-    except Exception:
-        _log.exception("request failed in a way nobody foresaw", request_id=request_id, route=route)
-        return render(RecsysError("the service has logged what happened under this request_id"), request_id)
+def _refusal(error: Exception, request_id: str, route: str) -> web.StreamResponse:
+    """Make an answer of what a handler raised. Logs name the route, never the address, which may hold a user's id."""
+    match error:
+        case RecsysError():
+            if error.status >= 500 and error.code not in _SAID_ELSEWHERE:
+                _log.error("request failed", request_id=request_id, route=route, reason=str(error))
+            return render(error, request_id)
+        case web.HTTPException():
+            if error.status < 400:
+                return error
+            response = render(from_http(error), request_id)
+            if hdrs.ALLOW in error.headers:
+                response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+            return response
+        case ConnectionError():
+            return web.Response(status=499)  # the client has gone: nobody will read this, and it is no failure of ours
+    _log.error("request failed in a way nobody foresaw", request_id=request_id, route=route, exc_info=error)
+    return render(RecsysError("the service has logged what happened under this request_id"), request_id)

@@ -4,10 +4,11 @@ A handler that streams adds them itself before it begins; everybody else leaves 
 """
 
 from aiohttp import hdrs, web
+from multidict import istr
 
 from recsys.web.problems import HttpError
 
-REQUEST_ID = "X-Request-ID"
+REQUEST_ID = istr("X-Request-ID")
 _MAX_AGE_S = "600"
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, TypeVar, get_origin
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
@@ -52,7 +52,8 @@ async def parse_body(model: type[Model], request: web.Request) -> Model:
 
     Errors: InvalidInputError, HttpError 408, 413, 415.
     """
-    if request.content_type != "application/json":
+    said = request.headers.get(hdrs.CONTENT_TYPE)
+    if said != "application/json" and request.content_type != "application/json":
         raise HttpError(
             415, f"the body is {request.content_type}, not application/json", hint="send Content-Type: application/json"
         )

@@ -5,7 +5,7 @@ on the model by the exact address that was asked, which was validated when it wa
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from recsys.artifacts.turns import yield_to_loop
-from recsys.datasets.ratings import NO_TIMESTAMP
+from recsys.datasets.ratings import NO_TIMESTAMP, RatingScale
 from recsys.errors import InvalidInputError, Problem
 from recsys.models.recommend import History, Scores
 from recsys.serving.served import Ranking, ServedModel
@@ -135,34 +135,34 @@ def _history_of(model: ServedModel, ratings: tuple[RatingIn, ...]) -> tuple[Hist
 
     Errors: InvalidInputError for ratings that the data set's scale does not hold.
     """
-    scale = model.servable.contents.scale
-    low, high = scale.low, scale.high
-    problems = [
-        Problem(
-            f"body.ratings[{position}].rating", f"{rating.rating:g} is not on the scale {scale.low:g} to {scale.high:g}"
-        )
-        for position, rating in enumerate(ratings)
-        if not low <= rating.rating <= high and low != high
-    ]
-    if problems:
-        raise InvalidInputError(f"{problems[0].where}: {problems[0].problem}", problems=tuple(problems[:20]))
-    known: dict[int, RatingIn] = {}
+    scale, index = model.servable.contents.scale, model.item_index
+    _refuse_off_scale(ratings, scale)
+    known: dict[int, tuple[int, int, int, float]] = {}
     ignored: dict[str, None] = {}
-    index = model.item_index
-    for rating in ratings:
+    for position, rating in enumerate(ratings):
         item = index.get(rating.item_id)
         if item is None:
             ignored[rating.item_id] = None
         else:
-            known.pop(item, None)
-            known[item] = rating
-    chosen = list(known.items())
-    ordered = any(rating.timestamp is not None for _, rating in chosen)
-    if ordered:
-        chosen.sort(key=lambda pair: _LATEST if pair[1].timestamp is None else pair[1].timestamp)
-    items = np.array([item for item, _ in chosen], np.int32)
-    stars = scale.stars(np.array([rating.rating for _, rating in chosen], np.float32))
-    return History(items, stars, ordered), list(ignored)
+            at = rating.timestamp
+            known[item] = (_LATEST if at is None else at, position, item, rating.rating)
+    if not known:
+        return History.empty(), list(ignored)
+    times, _, items, values = zip(*sorted(known.values()), strict=True)
+    stars = scale.stars(np.array(values, np.float32))
+    return History(np.array(items, np.int32), stars, ordered=times[0] < _LATEST), list(ignored)
+
+
+def _refuse_off_scale(ratings: Sequence[RatingIn], scale: RatingScale) -> None:
+    values, low, high = [rating.rating for rating in ratings], scale.low, scale.high
+    if not values or low == high or (low <= min(values) and max(values) <= high):
+        return
+    problems = [
+        Problem(f"body.ratings[{position}].rating", f"{value:g} is not on the scale {low:g} to {high:g}")
+        for position, value in enumerate(values)
+        if not low <= value <= high
+    ]
+    raise InvalidInputError(f"{problems[0].where}: {problems[0].problem}", problems=tuple(problems[:20]))
 
 
 def _answer_batch(model: ServedModel, viewers: Viewers, user_ids: Iterable[str], body: BatchRequest) -> bytes:

@@ -97,7 +97,7 @@ def guarded(endpoint: Endpoint, auth: AdminAuth, keys: ApiKeys) -> Handler:
             auth.check(request)
         elif endpoint.keyed:
             keys.check(request)
-        if request.query_string and endpoint.query is schemas.NoQuery:
+        if endpoint.query is schemas.NoQuery and "?" in request.raw_path:
             parse_query(schemas.NoQuery, request.rel_url)
         return await handler(request)
 
