@@ -22,7 +22,7 @@ _NOTHING = UserRatings(freeze(np.empty(0, np.int32)), freeze(np.empty(0, np.floa
 
 
 class Viewers:
-    """Finds viewers by id. `find` is for the event loop's thread, or one that nobody else has the model of yet."""
+    """Finds viewers by id. `find` is for the event loop's thread."""
 
     def __init__(self, feedback: LiveFeedback) -> None:
         self._feedback = feedback

@@ -21,16 +21,16 @@ def model(served_servable: Servable) -> ServedModel:
     return ServedModel(served_servable, pause=no_pause)
 
 
-def asked(model: ServedModel, *addresses: str) -> list[str]:
+async def asked(model: ServedModel, *addresses: str) -> list[str]:
     """The model after these addresses were asked of it, and what of that the next one keeps, the latest used last."""
     for address in addresses:
         model.keep_answer(address, b"{}")
     following = ServedModel(model.servable, pause=no_pause)
-    following.carry_over(model, REMAKE, seconds=60, pause=no_pause)
+    await following.carry_over(model, REMAKE, seconds=60)
     return [str(key) for key in following.answers.latest()][::-1]
 
 
-def test_what_was_asked_lately_is_there_in_the_same_order(model: ServedModel) -> None:
+async def test_what_was_asked_lately_is_there_in_the_same_order(model: ServedModel) -> None:
     users, item = list(model.user_index), model.item_ids[0]
     addresses = [
         f"/api/v1/users/{users[0]}/recommendations?n=10",
@@ -39,14 +39,14 @@ def test_what_was_asked_lately_is_there_in_the_same_order(model: ServedModel) ->
         f"/api/v1/users/{users[1]}/recommendations?n=5&year_from=1980&exclude=x",
     ]
 
-    assert addresses == asked(model, *addresses)
+    assert addresses == await asked(model, *addresses)
 
 
-def test_what_the_next_model_does_not_know_or_must_work_long_for_is_left_out(model: ServedModel) -> None:
+async def test_what_the_next_model_does_not_know_or_must_work_long_for_is_left_out(model: ServedModel) -> None:
     user = next(iter(model.user_index))
 
     assert (
-        asked(
+        await asked(
             model,
             "/api/v1/users/nobody/recommendations",
             "/api/v1/items/nothing/similar",
@@ -59,7 +59,7 @@ def test_what_the_next_model_does_not_know_or_must_work_long_for_is_left_out(mod
     )
 
 
-def test_no_time_means_nothing_is_taken_over(model: ServedModel) -> None:
+async def test_no_time_means_nothing_is_taken_over(model: ServedModel) -> None:
     model.keep_answer("/api/v1/items/popular", b"{}")
 
-    assert ServedModel(model.servable, pause=no_pause).carry_over(model, REMAKE, seconds=-1, pause=no_pause) == 0
+    assert await ServedModel(model.servable, pause=no_pause).carry_over(model, REMAKE, seconds=-1) == 0
