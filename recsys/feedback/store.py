@@ -65,7 +65,7 @@ class FeedbackStore(FeedbackReader):
         """
         with self.transaction() as transaction:
             before = transaction.sequence
-            outcomes = tuple(transaction.apply(change) for change in changes)
+            outcomes = transaction.apply(changes)
         if any(outcome.forgotten for outcome in outcomes):
             self._must_scrub = True
             self.scrub()

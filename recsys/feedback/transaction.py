@@ -6,8 +6,10 @@ Each change is kept whole or not at all, whatever becomes of the others. Must no
 import hashlib
 import math
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
+from typing import cast
 
 import orjson
 
@@ -26,7 +28,10 @@ from recsys.feedback.changes import (
     Shown,
     user_hash,
 )
+from recsys.feedback.many import add, find
 
+#: A rating as it came: user, item, value, unix seconds.
+_Came = tuple[str, str, float, int]
 #: A repeated impression or click is known as such among so many of the latest.
 _SHOWN_KEPT = 1_000_000
 _SAME_EVENT = """
@@ -46,8 +51,17 @@ class Transaction:
         self._uids: dict[str, int] = {}
         self._iids: dict[str, int] = {}
 
-    def apply(self, change: Change) -> Outcome:
-        """Do one change. One that cannot be kept leaves no trace, and its outcome says why."""
+    def apply(self, changes: Sequence[Change]) -> tuple[Outcome, ...]:
+        """Do changes in order. One that cannot be kept leaves no trace, and its outcome says why."""
+        outcomes: list[Outcome] = []
+        for are_ratings, group in groupby(changes, key=lambda change: isinstance(change, PutRatings)):
+            if are_ratings:
+                outcomes += self._put_ratings(cast("list[PutRatings]", list(group)))
+            else:
+                outcomes += map(self._apply_one, group)
+        return tuple(outcomes)
+
+    def _apply_one(self, change: Change) -> Outcome:
         before = self.sequence
         self.db.execute("SAVEPOINT change")
         try:
@@ -57,16 +71,18 @@ class Transaction:
             self.sequence = before
             self._uids.clear()
             self._iids.clear()
-            outcome = Outcome(error=error if isinstance(error, RecsysError) else unstorable(error))
+            outcome = _refused(error)
         self.db.execute("RELEASE change")
         return outcome
 
     def _do(self, change: Change) -> Outcome:
         match change:
-            case PutRatings(ratings):
-                return self._put_ratings(ratings)
+            case PutRatings():
+                return self._put_ratings([change])[0]
             case DeleteRating(user_id, item_id):
-                return Outcome(accepted=1, events=(self._add(user_id, item_id, None, self.now, None),))
+                deleted = Event(user_id, item_id, None, self.now, self._next())
+                self._add([(deleted, None)])
+                return Outcome(accepted=1, events=(deleted,))
             case ForgetUser(user_id):
                 return self._forget(user_id)
             case PutItem(item):
@@ -109,24 +125,104 @@ class Transaction:
         self.sequence += 1
         return self.sequence
 
-    def _put_ratings(self, ratings: tuple[Rating, ...]) -> Outcome:
-        events = []
-        for number, rating in enumerate(ratings):
-            event_key = None
-            if rating.event_id is not None:
-                event_key = hashlib.blake2b(rating.event_id.encode(), digest_size=16, key=self._key).digest()
-                known = self.db.execute(_SAME_EVENT, (event_key,)).fetchone()
-                if known is not None:
-                    _refuse_another(rating, known, number)
-                    continue
-            timestamp = self.now if rating.timestamp is None else rating.timestamp
-            events.append(self._add(rating.user_id, rating.item_id, rating.value, timestamp, event_key))
-        return Outcome(accepted=len(events), duplicates=len(ratings) - len(events), events=tuple(events))
+    def _put_ratings(self, changes: Sequence[PutRatings]) -> list[Outcome]:
+        """Keep the ratings of many changes in few steps. What is wrong with one is found before anything is written."""
+        keys = [self._event_keys(change) for change in changes]
+        asked = [key for of_change in keys if isinstance(of_change, list) for key in of_change if key is not None]
+        known = {asked[position] for position in find(self.db, (), "events", "event_key", asked)}
+        came: dict[bytes, _Came] = {}
+        outcomes, added = [], []
+        for change, of_change in zip(changes, keys, strict=True):
+            if isinstance(of_change, Outcome):
+                outcomes.append(of_change)
+                continue
+            try:
+                new = self._new_among(change.ratings, of_change, known, came)
+            except EventConflictError as error:
+                outcomes.append(Outcome(error=error))
+                continue
+            came.update((key, rating) for rating, key in new if key is not None)
+            events = tuple(Event(*rating, self._next()) for rating, _ in new)
+            added += [(event, key) for event, (_, key) in zip(events, new, strict=True)]
+            outcomes.append(Outcome(accepted=len(events), duplicates=len(change.ratings) - len(events), events=events))
+        self._add(added)
+        return outcomes
 
-    def _add(self, user_id: str, item_id: str, value: float | None, timestamp: int, event_key: bytes | None) -> Event:
-        row = (self._next(), self.uid(user_id), self.iid(item_id), finite(value), timestamp, event_key)
-        self.db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
-        return Event(user_id, item_id, value, timestamp, self.sequence)
+    def _event_keys(self, change: PutRatings) -> "list[bytes | None] | Outcome":
+        """Return the key of each rating's event, or what becomes of ratings that cannot be stored."""
+        keys: list[bytes | None] = []
+        try:
+            for rating in change.ratings:
+                _check_storable(rating)
+                name = rating.event_id
+                key = None if name is None else hashlib.blake2b(name.encode(), digest_size=16, key=self._key).digest()
+                keys.append(key)
+        except (ValueError, OverflowError) as error:
+            return _refused(error)
+        return keys
+
+    def _new_among(
+        self, ratings: Sequence[Rating], keys: Sequence[bytes | None], known: set[bytes], came: dict[bytes, _Came]
+    ) -> list[tuple[_Came, bytes | None]]:
+        """Return those of a change that were not counted before: neither in the store, which holds `known`, nor in
+        this group, nor further up in the same change. Errors: EventConflictError.
+        """
+        new: list[tuple[_Came, bytes | None]] = []
+        mine: dict[bytes, _Came] = {}
+        for number, (rating, key) in enumerate(zip(ratings, keys, strict=True)):
+            timestamp = self.now if rating.timestamp is None else rating.timestamp
+            this = (rating.user_id, rating.item_id, rating.value, timestamp)
+            if key is not None:
+                before = mine.get(key) or came.get(key)
+                if before is None and key in known:
+                    before = self.db.execute(_SAME_EVENT, (key,)).fetchone()
+                if before is not None:
+                    _refuse_another(rating, before, number)
+                    continue
+                mine[key] = this
+            new.append((this, key))
+        return new
+
+    def _add(self, events: Sequence[tuple[Event, bytes | None]]) -> None:
+        self._number_users(dict.fromkeys(event.user_id for event, _ in events))
+        self._number_items(dict.fromkeys(event.item_id for event, _ in events))
+        rows = [
+            (event.sequence, self._uids[event.user_id], self._iids[event.item_id], event.value, event.timestamp, key)
+            for event, key in events
+        ]
+        add(self.db, "events", rows)
+
+    def _number_users(self, user_ids: Iterable[str]) -> None:
+        """Have a number for each of these users, as `uid` has for one."""
+        missing = [user_id for user_id in user_ids if user_id not in self._uids]
+        digests = [user_hash(self._key, user_id) for user_id in missing]
+        found = find(self.db, ("uid", "(typeof(user_id) = 'blob')"), "users", "hash", digests)
+        new = []
+        for position, (user_id, digest) in enumerate(zip(missing, digests, strict=True)):
+            if position not in found:
+                new.append((digest, user_id))
+                continue
+            uid, was_forgotten = found[position]
+            if was_forgotten:
+                self.uid(user_id)
+            self._uids[user_id] = uid
+        first = self._after("uid", "users")
+        add(self.db, "users (uid, hash, user_id)", [(uid, *row) for uid, row in enumerate(new, first)])
+        self._uids.update((user_id, uid) for uid, (_, user_id) in enumerate(new, first))
+
+    def _number_items(self, item_ids: Iterable[str]) -> None:
+        """Have a number for each of these items, as `iid` has for one."""
+        missing = [item_id for item_id in item_ids if item_id not in self._iids]
+        found = find(self.db, ("iid",), "items", "item_id", missing)
+        self._iids.update((missing[position], iid) for position, (iid,) in found.items())
+        new = [item_id for position, item_id in enumerate(missing) if position not in found]
+        first = self._after("iid", "items")
+        add(self.db, "items", list(enumerate(new, first)))
+        self._iids.update((item_id, iid) for iid, item_id in enumerate(new, first))
+
+    def _after(self, column: str, table: str) -> int:
+        row = self.db.execute(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}").fetchone()  # noqa: S608  ours
+        return int(row[0])
 
     def _forget(self, user_id: str) -> Outcome:
         """The row of the user stays, for its hash, and keeps its size, so that no page is rearranged."""
@@ -158,7 +254,20 @@ class Transaction:
         return True
 
 
-def _refuse_another(rating: Rating, known: tuple[str, str, float, int], number: int) -> None:
+def _refused(error: Exception) -> Outcome:
+    return Outcome(error=error if isinstance(error, RecsysError) else unstorable(error))
+
+
+def _check_storable(rating: Rating) -> None:
+    """Errors: ValueError, OverflowError for what the database would not take, or not give back."""
+    finite(rating.value)
+    for text in (rating.user_id, rating.item_id):
+        text.encode()
+    if rating.timestamp is not None and not -(2**63) <= rating.timestamp < 2**63:
+        raise OverflowError("a time beyond 64 bits")
+
+
+def _refuse_another(rating: Rating, known: _Came, number: int) -> None:
     """A resend need not repeat a time that the sender left to us."""
     *same, timestamp = known
     if [rating.user_id, rating.item_id, rating.value] == same and rating.timestamp in (None, timestamp):
