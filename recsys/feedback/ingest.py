@@ -9,6 +9,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ _log = structlog.get_logger(__name__)
 _ROWS_A_GROUP = 1000
 #: How many of other processes' changes are brought to the loop at once.
 _OUTSIDE_AT_ONCE = 500
-_GATHER_S = 0.003
+_GATHER_S = 0.01
 _RESEND = "send it again; ratings with an event_id are never counted twice"
 
 
@@ -63,11 +64,13 @@ class Ingest:
         self._wait_s = wait_s
         self._poll_s = poll_s
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._waiting: set[asyncio.Future[Outcome]] = set()
+        #: When each wait must end, the longest first.
+        self._due: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._waiting_rows = 0
         self._closing = False
         self._ended = asyncio.Event()
-        self._wrote_at = 0.0
+        self._next_group_at = 0.0
         self._thread = threading.Thread(target=self._run, name="feedback-writer", daemon=True)
         #: Why ratings cannot be kept now, None when they can, also when nobody sends any; for `/health`.
         self.problem = problem
@@ -95,15 +98,11 @@ class Ingest:
             raise FeedbackFullError(f"{self._waiting_rows} ratings are waiting to be written", hint="send them later")
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._waiting_rows += rows
-        self._waiting.add(future)
+        self._due.append((self._loop.time() + self._wait_s, future))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._wait_s, self._give_up)
         self._queue.put(_Waiting(change, rows, future))
-        try:
-            async with asyncio.timeout(self._wait_s):
-                return await future
-        except TimeoutError:
-            raise FeedbackUnavailableError(f"not written within {self._wait_s:g} s", hint=_RESEND) from None
-        finally:
-            self._waiting.discard(future)
+        return await future
 
     async def close(self, within_s: float) -> None:
         """Take nothing more, write what waits, and end; what is not written in time fails."""
@@ -114,10 +113,23 @@ class Ingest:
                 await self._ended.wait()
         except TimeoutError:
             _log.warning("ratings could not be written before the end", rows=self._waiting_rows)
-            for future in self._waiting:
+            for _, future in self._due:
                 _fail(future, FeedbackUnavailableError("the service is stopping", hint=_RESEND))
         else:
             self._thread.join()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _give_up(self) -> None:
+        """End the waits that have lasted too long. One timer for all of them: one for each would cost a request more
+        than its place in the group.
+        """
+        self._timer = None
+        while self._due and self._due[0][0] <= self._loop.time():
+            late = FeedbackUnavailableError(f"not written within {self._wait_s:g} s", hint=_RESEND)
+            _fail(self._due.popleft()[1], late)
+        if self._due:
+            self._timer = self._loop.call_at(self._due[0][0], self._give_up)
 
     def _run(self) -> None:
         """The writer thread: a group, then the next; a look at what others wrote whenever there is none."""
@@ -138,8 +150,7 @@ class Ingest:
         rows = 0
         with contextlib.suppress(queue.Empty):
             waiting = self._queue.get(timeout=self._poll_s)
-            # under load let some more come, for a commit costs as much for one as for many
-            time.sleep(max(0.0, self._wrote_at + _GATHER_S - time.monotonic()))
+            time.sleep(max(0.0, self._next_group_at - time.monotonic()))
             while waiting is not None:
                 group.append(waiting)
                 rows += waiting.rows
@@ -165,7 +176,8 @@ class Ingest:
             error = self._note(caught)
         else:
             self._note_success()
-        self._wrote_at = time.monotonic()
+        # when several write, let some more come, for a commit costs as much as twenty ratings
+        self._next_group_at = time.monotonic() + _GATHER_S if len(group) > 1 else 0.0
         self._to_loop(self._deliver, group, rows, outcomes, error)
 
     def _look(self) -> None:
@@ -218,6 +230,13 @@ class Ingest:
     ) -> None:
         """On the loop: memory first, then those who wait."""
         self._waiting_rows -= rows
+        try:
+            self._wake(group, outcomes, error)
+        finally:
+            while self._due and self._due[0][1].done():
+                self._due.popleft()
+
+    def _wake(self, group: list[_Waiting], outcomes: tuple[Outcome, ...], error: RecsysError | None) -> None:
         if outcomes and error is None:
             try:
                 self._on_written(outcomes)
