@@ -72,7 +72,9 @@ def _arguments() -> argparse.Namespace:
         "load, ratings coming in, a bucket, start, memory, training. Exits with 1 when a target is missed.",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    parser.add_argument("--quick", action="store_true", help="some four minutes instead of twenty or more; the numbers are rougher")
+    parser.add_argument(
+        "--quick", action="store_true", help="some four minutes instead of twenty or more; the numbers are rougher"
+    )
     parser.add_argument("--only", nargs="+", choices=_PARTS, metavar="NAME", help=f"only these of {', '.join(_PARTS)}")
     parser.add_argument("--data", type=Path, metavar="PATH", help="ratings to train on, as `recsys train` takes them")
     return parser.parse_args()
