@@ -6,6 +6,7 @@ server, was measured.
 """
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -18,7 +19,7 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.pacing import Timer
+from benchmarks.pacing import PERIOD_S, Timer
 
 _DRAIN_S = 10.0
 
@@ -179,7 +180,7 @@ async def run(job: Job, requests: list[bytes], seen: Callable[[str], None], told
         await asyncio.sleep(job.seconds)
     else:
         load.idle.extend(connections)
-        timer = Timer(lambda: _send_due(load, started))
+        timer = Timer(lambda: _send_due(load, timer.began))
         while time.perf_counter() - started < job.seconds and not (job.until_told and told()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         timer.close()
@@ -196,13 +197,13 @@ async def run(job: Job, requests: list[bytes], seen: Callable[[str], None], told
     return load.outcome
 
 
-def _send_due(load: Load, started: float) -> None:
+def _send_due(load: Load, began: float) -> None:
     """Ask what is due. A request counts from when it was due, so that one that had to wait for a connection, or for
     this client, is not shown as fast (coordinated omission).
     """
     rate = load.job.rate or 1.0
     now = time.perf_counter()
-    while (due := started + (load._next - load.job.start) / rate) <= now:
+    while (due := began + math.ceil((load._next - load.job.start) / rate / PERIOD_S) * PERIOD_S) <= now:
         number = load.take()
         if load.idle:
             load.send(load.idle.popleft(), number, due)
