@@ -4,7 +4,7 @@ import json
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Row:
 
     part: str
     what: str
-    measured: dict[str, float | int | str | list[float]]
+    measured: Mapping[str, float | int | str | list[float]]
     target: str = ""
     met: bool | None = None
 

@@ -1,0 +1,74 @@
+"""Latency beside something else, against that of the same load alone: block by block, by turns.
+
+Ratios are taken within a block and their median counts, since a host that takes the processor away for seconds would
+else decide what a whole run shows. Where the host says what it took, blocks in which that was much are measured again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.client import Outcome
+from benchmarks.world import median, percentile
+
+#: Of the processors' time; half of it would be a p99.
+_CALM = 0.02
+#: How many more blocks are measured to have as many calm ones as were wanted.
+_MORE = 1.5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One block: the load alone, and beside something. `stolen` is the share of the processors that the host took."""
+
+    quiet: Outcome
+    busy: Outcome
+    stolen: float
+
+
+def measure(blocks: int, runs: Callable[[int], tuple[Callable[[], Outcome], Callable[[], Outcome]]]) -> list[Pair]:
+    """Measure `blocks` calm pairs, or what can be had. `runs` gives the two halves of a block by its number."""
+    pairs: list[Pair] = []
+    while sum(pair.stolen <= _CALM for pair in pairs) < blocks and len(pairs) < _MORE * blocks:
+        quiet, busy = runs(len(pairs))
+        stolen, total = _processor_time()
+        if len(pairs) % 2 == 0:
+            alone = quiet()
+            beside = busy()
+        else:
+            beside = busy()
+            alone = quiet()
+        now_stolen, now_total = _processor_time()
+        pairs.append(Pair(alone, beside, (now_stolen - stolen) / max(1, now_total - total)))
+    return pairs
+
+
+def latencies(pairs: Sequence[Pair]) -> tuple[dict[str, float | int | str], float]:
+    """What a row says of pairs, and the ratio that counts: of the calm ones, if there are two at least."""
+    calm = [pair for pair in pairs if pair.stolen <= _CALM]
+    counted = calm if len(calm) >= 2 else pairs
+    quiet, busy = ([np.asarray(getattr(pair, side).latencies_ms) for pair in counted] for side in ("quiet", "busy"))
+    (quiet_p50, quiet_p99), (busy_p50, busy_p99) = (
+        [median([percentile(block, share) for block in side]) for share in (50, 99)] for side in (quiet, busy)
+    )
+    ratios = sorted(percentile(b, 99) / percentile(q, 99) for q, b in zip(quiet, busy, strict=True))
+    return {
+        "p50_ms": round(busy_p50, 2),
+        "p99_ms": round(busy_p99, 2),
+        "quiet_p50_ms": round(quiet_p50, 2),
+        "quiet_p99_ms": round(quiet_p99, 2),
+        "p99_ratio": round(median(ratios), 2),
+        "p99_ratios": " ".join(f"{ratio:.1f}" for ratio in ratios),
+        "blocks": len(pairs),
+        "calm": len(calm),
+        "stolen": round(median([pair.stolen for pair in pairs]), 3),
+        "client_cpu": round(max(outcome.cpu_share for pair in pairs for outcome in (pair.quiet, pair.busy)), 2),
+    }, median(ratios)
+
+
+def _processor_time() -> tuple[int, int]:
+    """What the host took of all processors so far, and all of their time, in ticks."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return ticks[7], sum(ticks)
