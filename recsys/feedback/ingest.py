@@ -10,8 +10,9 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import structlog
 
@@ -25,6 +26,7 @@ _ROWS_A_GROUP = 1000
 #: How many of other processes' changes are brought to the loop at once.
 _OUTSIDE_AT_ONCE = 500
 _GATHER_S = 0.01
+_AWAKE_AT_ONCE = 8
 _RESEND = "send it again; ratings with an event_id are never counted twice"
 
 
@@ -230,13 +232,6 @@ class Ingest:
     ) -> None:
         """On the loop: memory first, then those who wait."""
         self._waiting_rows -= rows
-        try:
-            self._wake(group, outcomes, error)
-        finally:
-            while self._due and self._due[0][1].done():
-                self._due.popleft()
-
-    def _wake(self, group: list[_Waiting], outcomes: tuple[Outcome, ...], error: RecsysError | None) -> None:
         if outcomes and error is None:
             try:
                 self._on_written(outcomes)
@@ -244,14 +239,21 @@ class Ingest:
                 _log.exception("what was written did not reach memory")
                 error = RecsysError("it is on disk, and counts after the next start")
         if error is not None:
-            for waiting in group:
-                _fail(waiting.future, type(error)(error.detail, hint=error.hint))
-            return
-        for waiting, outcome in zip(group, outcomes, strict=True):
+            outcomes = tuple(Outcome(error=type(error)(error.detail, hint=error.hint)) for _ in group)
+        self._wake(zip(group, outcomes, strict=True))
+
+    def _wake(self, answered: Iterator[tuple[_Waiting, Outcome]]) -> None:
+        """Wake those who wait, some at a time: each then makes an answer, and others want one in between."""
+        some = list(islice(answered, _AWAKE_AT_ONCE))
+        for waiting, outcome in some:
             if outcome.error is not None:
                 _fail(waiting.future, outcome.error)
             elif not waiting.future.done():
                 waiting.future.set_result(outcome)
+        while self._due and self._due[0][1].done():
+            self._due.popleft()
+        if some:
+            self._loop.call_soon(self._wake, answered)
 
 
 def _fail(future: "asyncio.Future[Outcome]", error: RecsysError) -> None:
