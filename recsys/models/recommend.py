@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recsys.datasets.ratings import Float32, Int32, freeze
 from recsys.models.content import ContentNeighbours
 from recsys.models.item_item import ItemItem
-from recsys.models.topk import top_k
+from recsys.models.topk import FEW, take_best, top_k
 from recsys.models.weighting import Weighting
 
 Strategy = Literal["personalized", "blended", "popular"]
@@ -148,6 +148,8 @@ class Recommender:
             if excluded is not None:
                 values = values.copy()
                 values[excluded] = -np.inf
+                if n <= FEW:
+                    return take_best(values, n)
             return top_k(values, n)
         # only what may be chosen is looked at: a selection among thousands of -inf is slow, for they all tie
         if excluded is not None:

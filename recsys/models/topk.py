@@ -10,7 +10,7 @@ from recsys.datasets.ratings import Float32
 
 #: Up to so many are looked for one by one: ten of 1,682 take 9 µs so and 13 by a partition, which between other work,
 #: when the processor's caches hold something else, becomes 25 and 33.
-_FEW = 16
+FEW = 16
 
 
 def top_k(scores: Float32, k: int) -> NDArray[np.intp]:
@@ -18,13 +18,13 @@ def top_k(scores: Float32, k: int) -> NDArray[np.intp]:
     the lower index first, so that the answer does not depend on how many were asked for.
 
     Fewer than `k` come back when fewer are allowed. NaN is not a score: the caller's arrays were checked for it.
-    Cost: O(n + k log k), for up to _FEW of them O(n · k).
+    Cost: O(n + k log k), for up to FEW of them O(n · k).
     """
     n = scores.shape[0]
     if k <= 0 or n == 0:
         return np.empty(0, np.intp)
-    if k <= _FEW:
-        return _one_by_one(scores.copy(), k)
+    if k <= FEW:
+        return take_best(scores.copy(), k)
     # methods, not functions of numpy, whose dispatch would cost a third of this
     if k < n:
         # Everything that ties with the k-th score competes, else which tie wins would be numpy's choice.
@@ -41,10 +41,12 @@ def top_k(scores: Float32, k: int) -> NDArray[np.intp]:
     return chosen
 
 
-def _one_by_one(scores: Float32, k: int) -> NDArray[np.intp]:
-    """`top_k` that takes the best out of `scores` again and again; of equal ones `argmax` names the first."""
+def take_best(scores: Float32, k: int) -> NDArray[np.intp]:
+    """`top_k` for a few of scores that nobody needs any more: the best is taken out (-inf) again and again; of equal
+    ones `argmax` names the first. Cost: O(n · k).
+    """
     chosen = []
-    for _ in range(k):
+    for _ in range(min(k, scores.size)):
         best = scores.argmax()
         if scores[best] == -np.inf:
             break

@@ -6,7 +6,7 @@ that, but for the caches, which only the event loop's thread touches.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -175,17 +175,19 @@ class ServedModel:
         scores: Scores,
         n: int,
         seen: NDArray[np.integer] | None,
-        excluded_ids: Iterable[str],
+        excluded_ids: Collection[str],
         allowed: Mask | None,
     ) -> Ranking:
         """Return the best `n` items but those in `seen` and of `excluded_ids`, only where `allowed`."""
-        excluded = [ids for ids in (seen, self.indices(excluded_ids)) if ids is not None]
-        return self.recommender.select(
-            scores, n, excluded=np.concatenate(excluded) if excluded else None, allowed=allowed
-        )
+        excluded: NDArray[np.integer] | None = self.indices(excluded_ids)
+        if seen is not None:
+            excluded = seen if excluded is None else np.concatenate([seen, excluded])
+        return self.recommender.select(scores, n, excluded=excluded, allowed=allowed)
 
-    def indices(self, item_ids: Iterable[str]) -> NDArray[np.int32] | None:
+    def indices(self, item_ids: Collection[str]) -> NDArray[np.int32] | None:
         """Positions of those ids that the model knows; None when it knows none."""
+        if not item_ids:
+            return None
         found = [self.item_index[item] for item in item_ids if item in self.item_index]
         return np.array(found, np.int32) if found else None
 
