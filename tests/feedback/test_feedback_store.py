@@ -114,6 +114,47 @@ class TestResending:
         assert (before.accepted, after.accepted) == (1, 1)
         assert [(event.user_id, event.sequence) for event in rows(store.events())] == [("ann", 1), ("x", 2), ("y", 3)]
 
+    def test_is_seen_within_a_commit_too(self, store: FeedbackStore) -> None:
+        rating = Rating("ann", "1", 4.0, 100, "e1")
+
+        outcomes = store.write(
+            [put(rating), put(rating), put(Rating("ann", "1", 2.0, 100, "e1")), put(Rating("bob", "1", 2.0, 100, "e2"))]
+        ).outcomes
+
+        assert [(outcome.accepted, outcome.duplicates) for outcome in outcomes] == [(1, 0), (0, 1), (0, 0), (1, 0)]
+        assert isinstance(outcomes[2].error, EventConflictError)
+        assert [event.user_id for event in rows(store.events())] == ["ann", "bob"]
+
+    def test_what_was_refused_did_not_use_its_id_up(self, store: FeedbackStore) -> None:
+        store.write([put(Rating("ann", "1", 4.0, 100, "e1"))])
+
+        refused, kept = store.write(
+            [
+                put(Rating("bob", "1", 2.0, 100, "e2"), Rating("ann", "1", 1.0, 100, "e1")),
+                put(Rating("eve", "1", 3.0, 100, "e2")),
+            ]
+        ).outcomes
+
+        assert isinstance(refused.error, EventConflictError)
+        assert [event.user_id for event in kept.events] == ["eve"]
+
+
+@pytest.mark.parametrize("n_changes", [1, 2, 63, 64, 65, 200])
+def test_any_number_of_ratings_in_a_commit_finds_the_users_and_items_there_are(
+    store: FeedbackStore, n_changes: int
+) -> None:
+    ratings = [Rating(f"user {n % 50}", f"item {n % 70}", 1.0 + n % 5, 100 + n, f"event {n}") for n in range(400)]
+    store.write([put(rating) for rating in ratings[:150]])
+    new = ratings[100 : 100 + n_changes]  # some of them came before
+
+    outcomes = store.write([put(rating) for rating in new]).outcomes
+
+    assert [outcome.duplicates for outcome in outcomes] == [int(n < 50) for n in range(n_changes)]
+    expected = ratings[: max(150, 100 + n_changes)]
+    assert [(e.user_id, e.item_id, e.value, e.timestamp) for e in rows(store.events())] == [
+        (rating.user_id, rating.item_id, rating.value, rating.timestamp) for rating in expected
+    ]
+
 
 @pytest.mark.parametrize(
     "rating",

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from stores import FILM, NOW, OpenStore, all_bytes, item_numbers, numbered, put, rows
@@ -132,6 +133,21 @@ async def test_requests_that_come_together_share_a_commit(start: Start, store: F
     assert service.groups == [1, 64]
     assert list(range(65)) == item_numbers(store)
     assert service.ingest.waiting_rows == 0
+
+
+async def test_the_loop_has_its_turn_while_those_of_a_long_group_are_answered(start: Start) -> None:
+    service = start()
+    service.store.gate.clear()
+    submitted = [service.submit(number) for number in range(100)]
+    await service.until(service.store.writing.is_set)
+    answered: list[int] = []
+    service.store.gate.set()
+    while not all(task.done() for task in submitted):
+        await asyncio.sleep(0)
+        answered.append(sum(task.done() for task in submitted))
+
+    turns = [after - before for before, after in pairwise(answered)]
+    assert 0 < max(turns) <= 16
 
 
 async def test_large_requests_do_not_make_a_group_grow_without_end(start: Start) -> None:

@@ -1,5 +1,7 @@
 """What a swap takes over: the answers that were asked for lately, made again by the next model."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,29 @@ async def test_no_time_means_nothing_is_taken_over(model: ServedModel) -> None:
     model.keep_answer("/api/v1/items/popular", b"{}")
 
     assert await ServedModel(model.servable, pause=no_pause).carry_over(model, REMAKE, seconds=-1) == 0
+
+
+async def test_requests_have_their_turn_after_each_answer(model: ServedModel) -> None:
+    for user in model.user_index:
+        model.keep_answer(f"/api/v1/users/{user}/recommendations", b"{}")
+    following = ServedModel(model.servable, pause=no_pause)
+    carrying = asyncio.create_task(following.carry_over(model, REMAKE, seconds=60))
+    turns = 0
+    while not carrying.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert carrying.result() == len(model.user_index)
+    assert turns >= len(model.user_index)
+
+
+async def test_it_ends_in_time_though_requests_take_theirs(model: ServedModel) -> None:
+    for number in range(2000):
+        model.keep_answer(f"/api/v1/items/popular?n={number % 500 + 1}&genre={number}", b"{}")
+    following = ServedModel(model.servable, pause=no_pause)
+    carrying = asyncio.create_task(following.carry_over(model, REMAKE, seconds=0.2))
+    while not carrying.done():
+        await asyncio.sleep(0)
+        time.sleep(0.005)  # noqa: ASYNC251  a request that holds the loop
+
+    assert 0 < carrying.result() < 2000
