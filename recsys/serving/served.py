@@ -4,8 +4,6 @@ Everything here belongs to one version and goes with it when its last request en
 that, but for the caches, which only the event loop's thread touches.
 """
 
-import asyncio
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,9 +25,6 @@ Mask = NDArray[np.bool_]
 Years = tuple[int | None, int | None]
 #: Items, best first.
 Ranking = NDArray[np.integer]
-#: Makes an answer again by another model, from the key it was kept by: the key and the answer, or None for one that is
-#: left to the first who asks.
-Remake = Callable[["ServedModel", object], tuple[object, bytes] | None]
 
 _CHUNK = 100
 _MAX_MASKS = 256
@@ -38,8 +33,6 @@ _ANSWER_OVERHEAD_BYTES = 300
 #: So many of a user's best are kept in order, for filters to walk through.
 _RANKED = 2048
 _VIEWER_OVERHEAD_BYTES = 500
-#: Between requests one answer of the next model is made, and for so long when the time is getting short.
-_LATE_TURN_S = 0.0003
 
 
 @dataclass(slots=True)
@@ -235,32 +228,6 @@ class ServedModel:
         """Everything large that hangs on this model, so that it can be let go piece by piece."""
         contents = self.servable.contents
         return [*vars(self).values(), *vars(contents).values(), *vars(contents.catalogue).values()]
-
-    async def carry_over(self, current: "ServedModel", remake: Remake, *, seconds: float) -> int:
-        """Make the answers that were asked of `current` lately, the latest first, for at most `seconds`; returns how
-        many.
-
-        A swap drops every kept answer, and then a thousand viewers ask at once: those answers would take the loop as
-        long as everything else it does in half a second. So they are made here, before the swap, between requests. On
-        the loop, for each takes a tenth of a millisecond: a thread would make it wait for the interpreter's lock at
-        every one of them, and every such wait costs as much again.
-        """
-        began = turn_began = time.perf_counter()
-        made = []
-        addresses = current.answers.latest()
-        for number, address in enumerate(addresses):
-            now = time.perf_counter()
-            if now - began > seconds:
-                break
-            is_late = number * seconds < (now - began) * len(addresses)
-            if now - turn_began > (_LATE_TURN_S if is_late else 0.0):
-                await asyncio.sleep(0)
-                turn_began = time.perf_counter()
-            if (kept := remake(self, address)) is not None:
-                made.append(kept)
-        for address, answer in reversed(made):
-            self.keep_answer(address, answer)
-        return len(made)
 
     def keep_answer(self, address: object, answer: bytes) -> None:
         self.answers.put(address, answer, len(answer) + _ANSWER_OVERHEAD_BYTES)

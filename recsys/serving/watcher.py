@@ -23,16 +23,16 @@ from recsys.artifacts.turns import yield_to_loop
 from recsys.artifacts.version import Version
 from recsys.errors import RecsysError, StoreError, VersionIncompleteError, VersionInvalidError
 from recsys.serving.allocator import trim
+from recsys.serving.carry_over import Remake, carry_over
 from recsys.serving.hints import follow_hints
 from recsys.serving.policy import Decision, Situation, available, decide
-from recsys.serving.served import Remake, ServedModel
+from recsys.serving.served import ServedModel
 from recsys.serving.slot import Slot
 
 _log = structlog.get_logger(__name__)
 _LOADS_IN_A_ROW = 32
 _REQUESTS_END_S = 1.0
-#: So long after its loading began a version is swapped in, though not every kept answer was made again: it is to be
-#: served within a second of being there. Some are made however long it took.
+#: After its loading began, since a version is to be served within a second; kept answers are made again meanwhile.
 _SWAPPED_WITHIN_S = 0.7
 _CARRY_OVER_S = 0.1
 
@@ -240,7 +240,7 @@ class Watcher:
             model = await asyncio.to_thread(self._prepare, path, entry.fingerprint)
             if current is not None and not _is_same(current, model):
                 left_s = began + _SWAPPED_WITHIN_S - time.monotonic()
-                await model.carry_over(current, self._remake, seconds=max(_CARRY_OVER_S, left_s))
+                await carry_over(current, model, self._remake, seconds=max(_CARRY_OVER_S, left_s))
         except VersionInvalidError as error:
             quietly = isinstance(error, VersionIncompleteError)
             await asyncio.to_thread(self._mark, entry.version, entry.fingerprint, error.detail, quietly=quietly)

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from yarl import URL
 
 from recsys.models.recommend import Scores
-from recsys.serving.served import Ranking, Remake, ServedModel, Viewer
+from recsys.serving.carry_over import Remake
+from recsys.serving.served import Ranking, ServedModel, Viewer
 from recsys.serving.viewers import Viewers
 from recsys.web.answers import scored
 from recsys.web.inputs import parse_query

@@ -8,6 +8,7 @@ import pytest
 
 from recsys.artifacts.servable import Servable
 from recsys.feedback.live import LiveFeedback
+from recsys.serving.carry_over import carry_over
 from recsys.serving.served import ServedModel
 from recsys.serving.viewers import Viewers
 from recsys.web.kept import remaking
@@ -28,7 +29,7 @@ async def asked(model: ServedModel, *addresses: str) -> list[str]:
     for address in addresses:
         model.keep_answer(address, b"{}")
     following = ServedModel(model.servable, pause=no_pause)
-    await following.carry_over(model, REMAKE, seconds=60)
+    await carry_over(model, following, REMAKE, seconds=60)
     return [str(key) for key in following.answers.latest()][::-1]
 
 
@@ -64,14 +65,16 @@ async def test_what_the_next_model_does_not_know_or_must_work_long_for_is_left_o
 async def test_no_time_means_nothing_is_taken_over(model: ServedModel) -> None:
     model.keep_answer("/api/v1/items/popular", b"{}")
 
-    assert await ServedModel(model.servable, pause=no_pause).carry_over(model, REMAKE, seconds=-1) == 0
+    following = ServedModel(model.servable, pause=no_pause)
+
+    assert await carry_over(model, following, REMAKE, seconds=-1) == 0
 
 
 async def test_requests_have_their_turn_after_each_answer(model: ServedModel) -> None:
     for user in model.user_index:
         model.keep_answer(f"/api/v1/users/{user}/recommendations", b"{}")
     following = ServedModel(model.servable, pause=no_pause)
-    carrying = asyncio.create_task(following.carry_over(model, REMAKE, seconds=60))
+    carrying = asyncio.create_task(carry_over(model, following, REMAKE, seconds=60))
     turns = 0
     while not carrying.done():
         await asyncio.sleep(0)
@@ -85,7 +88,7 @@ async def test_it_ends_in_time_though_requests_take_theirs(model: ServedModel) -
     for number in range(2000):
         model.keep_answer(f"/api/v1/items/popular?n={number % 500 + 1}&genre={number}", b"{}")
     following = ServedModel(model.servable, pause=no_pause)
-    carrying = asyncio.create_task(following.carry_over(model, REMAKE, seconds=0.2))
+    carrying = asyncio.create_task(carry_over(model, following, REMAKE, seconds=0.2))
     while not carrying.done():
         await asyncio.sleep(0)
         time.sleep(0.005)  # noqa: ASYNC251  a request that holds the loop
