@@ -1,7 +1,7 @@
 """Latency beside something else, against that of the same load alone: block by block, by turns.
 
 Ratios are taken within a block and their median counts, since a host that takes the processor away for seconds would
-else decide what a whole run shows. Where the host says what it took, blocks in which that was much do not count.
+else decide what a whole run shows. Where the host says what it took, blocks in which that was much are measured again.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,8 @@ from benchmarks.world import median, percentile
 
 #: Of the processors' time; half of it would be a p99.
 _CALM = 0.02
+#: How many more blocks are measured to have as many calm ones as were wanted.
+_MORE = 1.5
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class Pair:
 
 
 def measure(blocks: int, runs: Callable[[int], tuple[Callable[[], Outcome], Callable[[], Outcome]]]) -> list[Pair]:
-    """Measure so many pairs. `runs` gives the two halves of a block by its number."""
+    """Measure `blocks` calm pairs, or what can be had. `runs` gives the two halves of a block by its number."""
     pairs: list[Pair] = []
-    for block in range(blocks):
-        quiet, busy = runs(block)
+    while sum(pair.stolen <= _CALM for pair in pairs) < blocks and len(pairs) < _MORE * blocks:
+        quiet, busy = runs(len(pairs))
         stolen, total = _processor_time()
-        if block % 2 == 0:
+        if len(pairs) % 2 == 0:
             alone = quiet()
             beside = busy()
         else:
@@ -44,7 +46,7 @@ def measure(blocks: int, runs: Callable[[int], tuple[Callable[[], Outcome], Call
 
 
 def latencies(pairs: Sequence[Pair]) -> tuple[dict[str, float | int | str], float]:
-    """What a row says of pairs, and the ratio that counts: of the calm ones, or of all where fewer than two are."""
+    """What a row says of pairs, and the ratio that counts: of the calm ones, if there are two at least."""
     calm = [pair for pair in pairs if pair.stolen <= _CALM]
     counted = calm if len(calm) >= 2 else pairs
     quiet, busy = ([np.asarray(getattr(pair, side).latencies_ms) for pair in counted] for side in ("quiet", "busy"))

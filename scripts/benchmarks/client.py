@@ -27,9 +27,7 @@ _DRAIN_S = 10.0
 @dataclass(frozen=True)
 class Job:
     """What to ask of whom. `rate` None: closed loop, each connection asks again once answered. `endings`: the right end
-    of each request's answer, by the parity of the version's patch number. `awake`: without a rate, never sleep, which
-    takes a processor of its own; else a server must wake this client again and again, in a virtual machine through its
-    host, at a cost that depends on how fast it is.
+    of each request's answer, by the parity of the version's patch number.
     """
 
     port: int
@@ -41,7 +39,6 @@ class Job:
     check_version: bool = False
     endings: tuple[list[bytes], list[bytes]] | None = None
     until_told: bool = False
-    awake: bool = False
 
 
 @dataclass
@@ -180,8 +177,7 @@ async def run(job: Job, requests: list[bytes], seen: Callable[[str], None], told
     if job.rate is None:
         for connection in connections:
             load.send(connection, load.take(), time.perf_counter())
-        while time.perf_counter() - started < job.seconds:  # noqa: ASYNC110
-            await asyncio.sleep(0 if job.awake else 0.01)
+        await asyncio.sleep(job.seconds)
     else:
         load.idle.extend(connections)
         timer = Timer(lambda: _send_due(load, timer.began))

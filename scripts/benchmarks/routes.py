@@ -77,7 +77,7 @@ def _compare(world: World, route: Route, ours: Server, bare: Server) -> Row:
     def measure(side: _Side) -> Callable[[], None]:
         def once() -> None:
             cpu = side.server.cpu_s
-            job = Job(side.server.port, route.name, seconds, route.connections, start=side.position, awake=True)
+            job = Job(side.server.port, route.name, seconds, route.connections, start=side.position)
             outcome = world.client.run(job)
             side.position += outcome.answered + route.connections
             side.outcomes.append(outcome)
