@@ -20,6 +20,7 @@ from recsys.models.recommend import History, Scores
 from recsys.serving.served import Ranking, ServedModel
 from recsys.serving.slot import Slot
 from recsys.serving.viewers import Viewers
+from recsys.web.abreast import abreast
 from recsys.web.answers import explained, model_response, scored
 from recsys.web.headers import COMMON_HEADERS
 from recsys.web.inputs import id_from_path, parse_body, parse_query
@@ -62,8 +63,11 @@ class PublicRoutes:
             key = "?" + url.raw_query_string
             if (answer := model.answers.get(key)) is not None:
                 return addressed(user_id, answer)
+        await abreast()
         query = parse_query(RecommendationQuery, url)
+        await abreast()
         scores, items = choose(model, viewer, query)
+        await abreast()
         if query.explain:
             joined = await self._explain(model, items, scores)
         else:
@@ -85,11 +89,16 @@ class PublicRoutes:
     async def recommend_for_ratings(self, request: web.Request) -> web.Response:
         """Recommend to somebody by the ratings in the request; nothing is stored."""
         model = self._slot.take()
+        await abreast()
         body = await parse_body(StatelessRequest, request)
+        await abreast()
         history, ignored = _history_of(model, body.ratings)
+        await abreast()
         scores = model.recommender.scores(history)
+        await abreast()
         mask = model.mask(body.genres, body.year_from, body.year_to)
         items = model.select(scores, body.n, history.items, body.exclude, mask)
+        await abreast()
         if body.explain:
             joined = await self._explain(model, items, scores)
         else:
