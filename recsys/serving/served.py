@@ -33,6 +33,8 @@ _ANSWER_OVERHEAD_BYTES = 300
 #: So many of a user's best are kept in order, for filters to walk through.
 _RANKED = 2048
 _VIEWER_OVERHEAD_BYTES = 500
+#: So many addresses are remembered without their answers; about 2 MB.
+_ASKED_ONCE = 8192
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class ServedModel:
         self.popular_scores = self.recommender.scores(History.empty())
         self.popular: Ranking = freeze(rank(self.recommender.popularity))
         self.answers: BoundedCache[bytes] = BoundedCache(answer_cache_bytes)
+        self._asked_once: set[object] = set()
 
     @property
     def n_items(self) -> int:
@@ -231,6 +234,18 @@ class ServedModel:
 
     def keep_answer(self, address: object, answer: bytes) -> None:
         self.answers.put(address, answer, len(answer) + _ANSWER_OVERHEAD_BYTES)
+
+    def keep_answer_if_asked_again(self, address: object, answer: bytes) -> None:
+        """Keep an answer from its second time on: most of these addresses are never asked again, and would drive out
+        those that are.
+        """
+        if address in self._asked_once:
+            self._asked_once.discard(address)
+            self.keep_answer(address, answer)
+            return
+        if len(self._asked_once) >= _ASKED_ONCE:
+            self._asked_once.clear()
+        self._asked_once.add(address)
 
     def warm_up(self) -> None:
         """Touch every path once, so that the first request does not pay for page faults and lazy imports."""

@@ -87,8 +87,7 @@ def choose(model: ServedModel, viewer: Viewer | None, query: RecommendationQuery
     years = (query.year_from, query.year_to)
     if viewer is None:
         return model.popular_scores, model.walk(model.popular, query.n, query.genre, years, query.exclude)
-    filtered = bool(query.genre or query.exclude) or years != (None, None)
-    if filtered and not query.include_seen:
+    if query.is_filtered and not query.include_seen:
         ranking = model.ranking_of(viewer)
         found = model.walk(ranking, query.n, query.genre, years, query.exclude)
         if found.size == query.n or model.holds_all(ranking):

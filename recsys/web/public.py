@@ -77,7 +77,10 @@ class PublicRoutes:
             model.keep_answer(key, answer)
             return addressed(user_id, answer)
         answer = addressed(user_id, answer)
-        model.keep_answer(key, answer)
+        if query.is_filtered:
+            model.keep_answer_if_asked_again(key, answer)
+        else:
+            model.keep_answer(key, answer)
         return answer
 
     async def _explain(self, model: ServedModel, items: Ranking, scores: Scores) -> bytes:

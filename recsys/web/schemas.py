@@ -155,6 +155,10 @@ class RecommendationQuery(YearRange):
     include_seen: QueryBool = Field(False, description="also what the user has rated")
     explain: QueryBool = Field(False, description="say which rated items made each score, and how much")
 
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.genre or self.exclude) or self.year_from is not None or self.year_to is not None
+
 
 @dataclass(config=_STRICT, slots=True, kw_only=True)
 class RatingIn:

@@ -280,3 +280,17 @@ def test_a_cache_keeps_what_was_used_last_within_its_bytes(max_bytes: int, taken
             while sum(entry[1] for entry in expected) > max_bytes:
                 expected.pop(0)
     assert [(key, value) for key, (value, _) in cache._kept.items()] == expected
+
+
+def test_an_answer_of_which_few_are_asked_twice_is_kept_the_second_time(served_servable: Servable) -> None:
+    model = ServedModel(served_servable, pause=no_pause)
+    model.keep_answer_if_asked_again("/a", b"{}")
+    assert model.answers.get("/a") is None
+
+    model.keep_answer_if_asked_again("/b", b"{}")
+    model.keep_answer_if_asked_again("/a", b"{}")
+    assert (model.answers.get("/a"), model.answers.get("/b")) == (b"{}", None)
+
+    for number in range(20_000):
+        model.keep_answer_if_asked_again(number, b"{}")
+    assert len(model._asked_once) <= 8192
