@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from recsys.models.recommend import Scores
 from recsys.serving.served import ServedModel
+from recsys.web.response import JsonResponse
 
 _CONTENT_TYPE = "application/json; charset=utf-8"
 
 
 def model_response(body: bytes, model_version: str) -> web.Response:
     """Make a 200 from JSON that a model made."""
-    return web.Response(body=body, headers=_model_headers(model_version))
+    return JsonResponse(body=body, headers=_model_headers(model_version))
 
 
 @lru_cache(maxsize=16)
@@ -32,7 +33,7 @@ def _model_headers(model_version: str) -> CIMultiDict[str]:
 
 
 def json_response(content: Any, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(content), status=status, headers={"Content-Type": _CONTENT_TYPE})
+    return JsonResponse(body=orjson.dumps(content), status=status, headers={"Content-Type": _CONTENT_TYPE})
 
 
 def scored(model: ServedModel, items: NDArray[np.integer], scores: NDArray[np.floating]) -> bytes:
