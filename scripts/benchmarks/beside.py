@@ -1,4 +1,4 @@
-"""Latency beside something else, against that of the same load alone: block by block, by turns.
+"""Two loads by turns, block by block: latency beside something else against that alone, one server against another.
 
 Ratios are taken within a block and their median counts, since a host that takes the processor away for seconds would
 else decide what a whole run shows. Where the host says what it took, blocks in which that was much are measured again.
@@ -16,12 +16,14 @@ from benchmarks.world import median, percentile
 #: Of the processors' time; half of it would be a p99.
 _CALM = 0.02
 #: How many more blocks are measured to have as many calm ones as were wanted.
-_MORE = 1.5
+_MORE = 2.0
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One block: the load alone, and beside something. `stolen` is the share of the processors that the host took."""
+    """One block: the load alone, and beside something; or any other two. `stolen` is the share of the processors that
+    the host took.
+    """
 
     quiet: Outcome
     busy: Outcome
@@ -45,11 +47,26 @@ def measure(blocks: int, runs: Callable[[int], tuple[Callable[[], Outcome], Call
     return pairs
 
 
-def latencies(pairs: Sequence[Pair]) -> tuple[dict[str, float | int | str], float]:
-    """What a row says of pairs, and the ratio that counts: of the calm ones, if there are two at least."""
+def counted(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """The calm ones, if there are two at least; else all."""
     calm = [pair for pair in pairs if pair.stolen <= _CALM]
-    counted = calm if len(calm) >= 2 else pairs
-    quiet, busy = ([np.asarray(getattr(pair, side).latencies_ms) for pair in counted] for side in ("quiet", "busy"))
+    return calm if len(calm) >= 2 else pairs
+
+
+def weather(pairs: Sequence[Pair]) -> dict[str, float]:
+    """What a row says of how calm it was."""
+    return {
+        "blocks": len(pairs),
+        "calm": sum(pair.stolen <= _CALM for pair in pairs),
+        "stolen": round(median([pair.stolen for pair in pairs]), 3),
+    }
+
+
+def latencies(pairs: Sequence[Pair]) -> tuple[dict[str, float | int | str], float]:
+    """What a row says of pairs, and the ratio that counts."""
+    quiet, busy = (
+        [np.asarray(getattr(pair, side).latencies_ms) for pair in counted(pairs)] for side in ("quiet", "busy")
+    )
     (quiet_p50, quiet_p99), (busy_p50, busy_p99) = (
         [median([percentile(block, share) for block in side]) for share in (50, 99)] for side in (quiet, busy)
     )
@@ -61,11 +78,8 @@ def latencies(pairs: Sequence[Pair]) -> tuple[dict[str, float | int | str], floa
         "quiet_p99_ms": round(quiet_p99, 2),
         "p99_ratio": round(median(ratios), 2),
         "p99_ratios": " ".join(f"{ratio:.1f}" for ratio in ratios),
-        "blocks": len(pairs),
-        "calm": len(calm),
-        "stolen": round(median([pair.stolen for pair in pairs]), 3),
         "client_cpu": round(max(outcome.cpu_share for pair in pairs for outcome in (pair.quiet, pair.busy)), 2),
-    }, median(ratios)
+    } | weather(pairs), median(ratios)
 
 
 def _processor_time() -> tuple[int, int]:

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
+from benchmarks.beside import counted, measure, weather
 from benchmarks.client import Job, Outcome
 from benchmarks.processes import Server, free_port
-from benchmarks.world import Row, World, interleaved, median, percentile, recommendations_of
+from benchmarks.world import Row, World, median, percentile, recommendations_of
 
 _WORKERS = 4
 _DIMENSIONS = 64
@@ -34,20 +36,20 @@ def run(world: World) -> list[Row]:
 
 def _compare(world: World, ours: Server, theirs: Server, connections: int) -> Row:
     world.say(f"design: {connections} connections")
-    rounds, seconds = (3, 0.6) if world.quick else (5, 2.0)
-    outcomes: tuple[list[Outcome], list[Outcome]] = ([], [])
+    blocks, seconds = (4, 0.6) if world.quick else (12, 1.0)
 
-    def measure(server: Server, into: list[Outcome]) -> Callable[[], None]:
-        def once() -> None:
-            start = len(into) * 4_001
-            into.append(world.client.run(Job(server.port, "drawn users", seconds, connections, start)))
+    def block(number: int) -> tuple[Callable[[], Outcome], Callable[[], Outcome]]:
+        us, them = (
+            partial(world.client.run, Job(server.port, "drawn users", seconds, connections, number * 4_001))
+            for server in (ours, theirs)
+        )
+        return us, them
 
-        return once
-
-    interleaved(rounds, [measure(server, into) for server, into in zip((ours, theirs), outcomes, strict=True)])
+    pairs = measure(blocks, block)
+    outcomes = [[pair.quiet for pair in counted(pairs)], [pair.busy for pair in counted(pairs)]]
     ratios = [a.rate / b.rate for a, b in zip(*outcomes, strict=True)]
     p50, p99 = ([median(percentile(o.latencies_ms, share) for o in side) for side in outcomes] for share in (50, 99))
-    failed = [sum(o.failed for o in side) for side in outcomes]
+    failed = [sum(pair.quiet.failed for pair in pairs), sum(pair.busy.failed for pair in pairs)]
     return Row(
         "design",
         f"{connections} connections",
@@ -64,7 +66,8 @@ def _compare(world: World, ours: Server, theirs: Server, connections: int) -> Ro
             "failed": failed[0],
             "fastapi_failed": failed[1],
             "client_cpu": round(max(o.cpu_share for o in outcomes[0]), 2),
-        },
+        }
+        | weather(pairs),
         f">= {_TARGET} x, p99 no worse",
         median(ratios) >= _TARGET and p99[0] <= p99[1] and not any(failed),
     )
