@@ -1,54 +1,58 @@
 """Many rows in few steps of SQLite.
 
 At every step it gives the interpreter's lock away, and a busy event loop gives it back half a millisecond later: row by
-row, a group of ratings would take the writer as long as a hundred fsyncs. So rows are added, and numbers looked up,
-many in one step. Must not know what the rows mean.
+row, a group of ratings would take the writer as long as a hundred fsyncs, and every change of hands costs the loop as
+much as an answer. So rows are added, and numbers looked up, many in one step. Must not know what the rows mean.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
 
-#: Powers of two up to this are looked up or added in a step, so that few statements are kept.
+#: So many rows are asked for or added in a step, at most: a statement is kept for each number of them.
 _AT_ONCE = 64
-_Row = TypeVar("_Row")
+#: A question is filled up to one of these sizes with NULL, which is equal to nothing: a long text for each would be a
+#: lot to keep.
+_ASKED = (1, 4, 8, 16, 24, 32, 48, _AT_ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """For each of `keys`: the row of `table` whose `column` is that, and the whole `numbers` (expressions) in it."""
+
+    table: str
+    column: str
+    keys: Sequence[object]
+    numbers: Sequence[str] = ()
 
 
 def add(db: sqlite3.Connection, into: str, rows: Sequence[tuple[object, ...]]) -> None:
     """Insert rows, all of one width, into the table and columns that `into` names."""
-    for _, chunk in _chunks(rows):
+    for start in range(0, len(rows), _AT_ONCE):
+        chunk = rows[start : start + _AT_ONCE]
         values = [value for row in chunk for value in row]
-        places = _places(len(chunk), len(chunk[0]))
-        db.execute(f"INSERT INTO {into} VALUES {places}", values)  # noqa: S608  no value is in the text
+        db.execute(f"INSERT INTO {into} VALUES {_places(len(chunk), len(chunk[0]))}", values)  # noqa: S608  no value is in the text
 
 
-def find(
-    db: sqlite3.Connection, numbers: Sequence[str], table: str, column: str, keys: Sequence[object]
-) -> dict[int, list[int]]:
-    """Return for the position of each key that `column` of `table` holds what the expressions `numbers` are in its row,
-    whole numbers all. Found again in one text, since each row of an answer is a step as well.
+def find(db: sqlite3.Connection, *lookups: Lookup) -> list[dict[int, list[int]]]:
+    """Return what each lookup finds, by the positions of the keys that are there. Each is found in one text, since each
+    row of an answer is a step as well.
     """
-    said = " || ' ' || ".join(("n", *numbers))
-    found: dict[int, list[int]] = {}
-    for start, chunk in _chunks(keys):
-        asked = f"WITH asked (n, key) AS (VALUES {_numbered(len(chunk))})"
-        rows = f"SELECT group_concat({said}) FROM asked CROSS JOIN {table} ON {column} = key"  # noqa: S608  the same
-        (text,) = db.execute(f"{asked} {rows}", chunk).fetchone()
-        for row in text.split(",") if text else ():
-            position, *rest = map(int, row.split(" "))
-            found[start + position] = rest
+    found: list[dict[int, list[int]]] = [{} for _ in lookups]
+    longest = max(len(lookup.keys) for lookup in lookups)
+    for start in range(0, longest, _AT_ONCE):
+        size = next(size for size in _ASKED if size >= min(longest - start, _AT_ONCE))
+        keys: list[object] = []
+        for lookup in lookups:
+            chunk = lookup.keys[start : start + size]
+            keys += [*chunk, *[None] * (size - len(chunk))]
+        asked = tuple((lookup.table, lookup.column, *lookup.numbers) for lookup in lookups)
+        for rows, text in zip(found, db.execute(_question(asked, size), keys).fetchone(), strict=True):
+            for row in text.split(",") if text else ():
+                position, *numbers = map(int, row.split(" "))
+                rows[start + position] = numbers
     return found
-
-
-def _chunks(rows: Sequence[_Row]) -> Iterator[tuple[int, Sequence[_Row]]]:
-    """Where each chunk starts, and the chunk."""
-    start, size = 0, _AT_ONCE
-    while start < len(rows):
-        while size > len(rows) - start:
-            size //= 2
-        yield start, rows[start : start + size]
-        start += size
 
 
 @lru_cache
@@ -58,5 +62,10 @@ def _places(n_rows: int, width: int) -> str:
 
 
 @lru_cache
-def _numbered(n_rows: int) -> str:
-    return ", ".join(f"({number}, ?)" for number in range(n_rows))
+def _question(asked: tuple[tuple[str, ...], ...], n_keys: int) -> str:
+    keys = ", ".join(f"({number}, ?)" for number in range(n_keys))
+    answers = []
+    for table, column, *numbers in asked:
+        said = " || ' ' || ".join(("column1", *numbers))
+        answers.append(f"(SELECT group_concat({said}) FROM (VALUES {keys}) CROSS JOIN {table} ON {column} = column2)")  # noqa: S608  the same
+    return f"SELECT {', '.join(answers)}"

@@ -6,7 +6,7 @@ Each change is kept whole or not at all, whatever becomes of the others. Must no
 import hashlib
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import cast
@@ -28,7 +28,7 @@ from recsys.feedback.changes import (
     Shown,
     user_hash,
 )
-from recsys.feedback.many import add, find
+from recsys.feedback.many import Lookup, add, find
 
 #: A rating as it came: user, item, value, unix seconds.
 _Came = tuple[str, str, float, int]
@@ -47,9 +47,10 @@ class Transaction:
         self.sequence = sequence
         self._key = key
         self.now = now
-        # only for this commit: another process may forget a user before the next
-        self._uids: dict[str, int] = {}
-        self._iids: dict[str, int] = {}
+        # the numbers of users and items, only for this commit: another process may forget a user before the next
+        self.uids: dict[str, int] = {}
+        self.iids: dict[str, int] = {}
+        self._forgotten: dict[str, int] = {}
 
     def apply(self, changes: Sequence[Change]) -> tuple[Outcome, ...]:
         """Do changes in order. One that cannot be kept leaves no trace, and its outcome says why."""
@@ -69,8 +70,9 @@ class Transaction:
         except (RecsysError, ValueError, OverflowError) as error:
             self.db.execute("ROLLBACK TO change")
             self.sequence = before
-            self._uids.clear()
-            self._iids.clear()
+            self.uids.clear()
+            self.iids.clear()
+            self._forgotten.clear()
             outcome = _refused(error)
         self.db.execute("RELEASE change")
         return outcome
@@ -81,6 +83,7 @@ class Transaction:
                 return self._put_ratings([change])[0]
             case DeleteRating(user_id, item_id):
                 deleted = Event(user_id, item_id, None, self.now, self._next())
+                self.number((user_id,), (item_id,))
                 self._add([(deleted, None)])
                 return Outcome(accepted=1, events=(deleted,))
             case ForgetUser(user_id):
@@ -92,29 +95,11 @@ class Transaction:
                 self.db.execute("DELETE FROM shown WHERE n <= (SELECT max(n) FROM shown) - ?", (_SHOWN_KEPT,))
                 return Outcome(accepted=len(new), duplicates=len(shown) - len(new), shown=new)
 
-    def uid(self, user_id: str) -> int:
-        """Return the number of a user, who becomes known by it."""
-        if (uid := self._uids.get(user_id)) is not None:
-            return uid
-        digest = user_hash(self._key, user_id)
-        row = self.db.execute("SELECT uid, user_id FROM users WHERE hash = ?", (digest,)).fetchone()
-        if row is None:
-            uid = _new_row(self.db.execute("INSERT INTO users (hash, user_id) VALUES (?, ?)", (digest, user_id)))
-        else:
-            uid = int(row[0])
-            if row[1] != user_id:  # somebody who was forgotten is back
-                self.db.execute("UPDATE users SET user_id = ? WHERE uid = ?", (user_id, uid))
-        self._uids[user_id] = uid
-        return uid
-
-    def iid(self, item_id: str) -> int:
-        """Return the number of an item, which gets one if it has none."""
-        if (iid := self._iids.get(item_id)) is not None:
-            return iid
-        row = self.db.execute("SELECT iid FROM items WHERE item_id = ?", (item_id,)).fetchone()
-        iid = int(row[0]) if row else _new_row(self.db.execute("INSERT INTO items (item_id) VALUES (?)", (item_id,)))
-        self._iids[item_id] = iid
-        return iid
+    def number(self, user_ids: Collection[str], item_ids: Collection[str]) -> None:
+        """Have a number for each of these, in `uids` and `iids`: users become known by it."""
+        self._look_up((), user_ids, item_ids)
+        self._number_users(user_ids)
+        self._number_items(item_ids)
 
     def forgotten_among(self, user_ids: Iterable[str]) -> set[str]:
         """Return those who were forgotten, whether or not they came back."""
@@ -128,8 +113,13 @@ class Transaction:
     def _put_ratings(self, changes: Sequence[PutRatings]) -> list[Outcome]:
         """Keep the ratings of many changes in few steps. What is wrong with one is found before anything is written."""
         keys = [self._event_keys(change) for change in changes]
-        asked = [key for of_change in keys if isinstance(of_change, list) for key in of_change if key is not None]
-        known = {asked[position] for position in find(self.db, (), "events", "event_key", asked)}
+        sound = [(change, of) for change, of in zip(changes, keys, strict=True) if isinstance(of, list)]
+        ratings = [rating for change, _ in sound for rating in change.ratings]
+        known = self._look_up(
+            [key for _, of_change in sound for key in of_change if key is not None],
+            {rating.user_id for rating in ratings},
+            {rating.item_id for rating in ratings},
+        )
         came: dict[bytes, _Came] = {}
         outcomes, added = [], []
         for change, of_change in zip(changes, keys, strict=True):
@@ -183,42 +173,52 @@ class Transaction:
             new.append((this, key))
         return new
 
+    def _look_up(self, keys: Sequence[bytes], user_ids: Iterable[str], item_ids: Iterable[str]) -> set[bytes]:
+        """Return those of `keys` that are there, and learn the numbers of users and items, all in one step."""
+        users = [user_id for user_id in user_ids if user_id not in self.uids]
+        items = [item_id for item_id in item_ids if item_id not in self.iids]
+        digests = [user_hash(self._key, user_id) for user_id in users]
+        found_keys, found_users, found_items = find(
+            self.db,
+            Lookup("events", "event_key", keys),
+            Lookup("users", "hash", digests, ("uid", "(typeof(user_id) = 'blob')")),
+            Lookup("items", "item_id", items, ("iid",)),
+        )
+        for position, (uid, was_forgotten) in found_users.items():
+            (self._forgotten if was_forgotten else self.uids)[users[position]] = uid
+        self.iids.update((items[position], iid) for position, (iid,) in found_items.items())
+        return {keys[position] for position in found_keys}
+
     def _add(self, events: Sequence[tuple[Event, bytes | None]]) -> None:
+        """Add events of users and items that were looked up."""
         self._number_users(dict.fromkeys(event.user_id for event, _ in events))
         self._number_items(dict.fromkeys(event.item_id for event, _ in events))
         rows = [
-            (event.sequence, self._uids[event.user_id], self._iids[event.item_id], event.value, event.timestamp, key)
+            (event.sequence, self.uids[event.user_id], self.iids[event.item_id], event.value, event.timestamp, key)
             for event, key in events
         ]
         add(self.db, "events", rows)
 
     def _number_users(self, user_ids: Iterable[str]) -> None:
-        """Have a number for each of these users, as `uid` has for one."""
-        missing = [user_id for user_id in user_ids if user_id not in self._uids]
-        digests = [user_hash(self._key, user_id) for user_id in missing]
-        found = find(self.db, ("uid", "(typeof(user_id) = 'blob')"), "users", "hash", digests)
-        new = []
-        for position, (user_id, digest) in enumerate(zip(missing, digests, strict=True)):
-            if position not in found:
-                new.append((digest, user_id))
-                continue
-            uid, was_forgotten = found[position]
-            if was_forgotten:
-                self.uid(user_id)
-            self._uids[user_id] = uid
-        first = self._after("uid", "users")
-        add(self.db, "users (uid, hash, user_id)", [(uid, *row) for uid, row in enumerate(new, first)])
-        self._uids.update((user_id, uid) for uid, (_, user_id) in enumerate(new, first))
+        """Have a number for each of these users, who were looked up."""
+        missing = [user_id for user_id in user_ids if user_id not in self.uids]
+        new = [user_id for user_id in missing if user_id not in self._forgotten]
+        if new:
+            first = self._after("uid", "users")
+            rows = [(uid, user_hash(self._key, user_id), user_id) for uid, user_id in enumerate(new, first)]
+            add(self.db, "users (uid, hash, user_id)", rows)
+            self.uids.update((user_id, uid) for uid, _, user_id in rows)
+        for user_id in self._forgotten.keys() & set(missing):  # they are back
+            uid = self.uids[user_id] = self._forgotten.pop(user_id)
+            self.db.execute("UPDATE users SET user_id = ? WHERE uid = ?", (user_id, uid))
 
     def _number_items(self, item_ids: Iterable[str]) -> None:
-        """Have a number for each of these items, as `iid` has for one."""
-        missing = [item_id for item_id in item_ids if item_id not in self._iids]
-        found = find(self.db, ("iid",), "items", "item_id", missing)
-        self._iids.update((missing[position], iid) for position, (iid,) in found.items())
-        new = [item_id for position, item_id in enumerate(missing) if position not in found]
-        first = self._after("iid", "items")
-        add(self.db, "items", list(enumerate(new, first)))
-        self._iids.update((item_id, iid) for iid, item_id in enumerate(new, first))
+        """Have a number for each of these items, which were looked up."""
+        new = [item_id for item_id in item_ids if item_id not in self.iids]
+        if new:
+            first = self._after("iid", "items")
+            add(self.db, "items", list(enumerate(new, first)))
+            self.iids.update((item_id, iid) for iid, item_id in enumerate(new, first))
 
     def _after(self, column: str, table: str) -> int:
         row = self.db.execute(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}").fetchone()  # noqa: S608  ours
@@ -226,18 +226,19 @@ class Transaction:
 
     def _forget(self, user_id: str) -> Outcome:
         """The row of the user stays, for its hash, and keeps its size, so that no page is rearranged."""
-        uid = self.uid(user_id)
+        self.number((user_id,), ())
+        uid = self.uids.pop(user_id)
         sequence = self._next()
         self.db.execute("DELETE FROM events WHERE uid = ?", (uid,))
         self.db.execute("UPDATE users SET user_id = zeroblob(length(CAST(user_id AS BLOB))) WHERE uid = ?", (uid,))
         self.db.execute("REPLACE INTO forgotten VALUES (?, ?)", (uid, sequence))
-        del self._uids[user_id]
         return Outcome(accepted=1, forgotten=Forgotten(user_hash(self._key, user_id), sequence, user_id))
 
     def _put_item(self, item: ItemChange) -> Outcome:
         item = replace(item, sequence=self._next())
         said = (item.title, item.year, orjson.dumps(item.genres).decode(), item.imdb_id, item.tmdb_id)
-        row = (self.iid(item.item_id), *said, item.withdrawn, item.sequence)
+        self.number((), (item.item_id,))
+        row = (self.iids[item.item_id], *said, item.withdrawn, item.sequence)
         self.db.execute("REPLACE INTO catalogue VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         return Outcome(accepted=1, item=item)
 
@@ -286,9 +287,3 @@ def finite(value: float | None) -> float | None:
 def unstorable(error: Exception) -> InvalidInputError:
     """What validation lets through and the store cannot take: half a surrogate pair, a number beyond 64 bits."""
     return InvalidInputError(f"a value cannot be stored: {type(error).__name__}")
-
-
-def _new_row(cursor: sqlite3.Cursor) -> int:
-    if cursor.lastrowid is None:
-        raise sqlite3.InternalError("a row that was added has no number")
-    return cursor.lastrowid
