@@ -25,8 +25,10 @@ _log = structlog.get_logger(__name__)
 _ROWS_A_GROUP = 1000
 #: How many of other processes' changes are brought to the loop at once.
 _OUTSIDE_AT_ONCE = 500
-_GATHER_S = 0.01
-_AWAKE_AT_ONCE = 8
+#: While several write, a group waits until nobody has come for a moment, but no longer than this after the one before:
+#: a commit costs as much as twenty ratings.
+_GATHER_S, _MOMENT_S = 0.01, 0.003
+_AWAKE_AT_ONCE = 2
 _RESEND = "send it again; ratings with an event_id are never counted twice"
 
 
@@ -72,7 +74,7 @@ class Ingest:
         self._waiting_rows = 0
         self._closing = False
         self._ended = asyncio.Event()
-        self._next_group_at = 0.0
+        self._gather_until = 0.0
         self._thread = threading.Thread(target=self._run, name="feedback-writer", daemon=True)
         #: Why ratings cannot be kept now, None when they can, also when nobody sends any; for `/health`.
         self.problem = problem
@@ -152,7 +154,7 @@ class Ingest:
         rows = 0
         with contextlib.suppress(queue.Empty):
             waiting = self._queue.get(timeout=self._poll_s)
-            time.sleep(max(0.0, self._next_group_at - time.monotonic()))
+            self._gather()
             while waiting is not None:
                 group.append(waiting)
                 rows += waiting.rows
@@ -163,6 +165,12 @@ class Ingest:
                 return None
             self._queue.put(None)
         return group
+
+    def _gather(self) -> None:
+        waiting = -1
+        while self._queue.qsize() > waiting and time.monotonic() < self._gather_until:
+            waiting = self._queue.qsize()
+            time.sleep(_MOMENT_S)
 
     def _write(self, group: list[_Waiting]) -> None:
         rows = sum(waiting.rows for waiting in group)
@@ -178,8 +186,7 @@ class Ingest:
             error = self._note(caught)
         else:
             self._note_success()
-        # when several write, let some more come, for a commit costs as much as twenty ratings
-        self._next_group_at = time.monotonic() + _GATHER_S if len(group) > 1 else 0.0
+        self._gather_until = time.monotonic() + _GATHER_S if len(group) > 1 else 0.0
         self._to_loop(self._deliver, group, rows, outcomes, error)
 
     def _look(self) -> None:

@@ -147,7 +147,28 @@ async def test_the_loop_has_its_turn_while_those_of_a_long_group_are_answered(st
         answered.append(sum(task.done() for task in submitted))
 
     turns = [after - before for before, after in pairwise(answered)]
-    assert 0 < max(turns) <= 16
+    assert 0 < max(turns) <= 4
+
+
+async def test_while_several_write_those_who_come_within_a_moment_share_a_commit(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.feedback.ingest._GATHER_S", 60.0)
+    monkeypatch.setattr("recsys.feedback.ingest._MOMENT_S", 0.5)
+    service = start()
+    first = await service.held_up(0)
+    together = [service.submit(number) for number in (1, 2)]
+    await service.until(lambda: service.ingest.waiting_rows == 3)
+    service.store.gate.set()
+    await asyncio.gather(first, *together)
+    one_by_one = []
+    for number in (3, 4, 5):
+        one_by_one.append(service.submit(number))
+        await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):  # until a moment has passed without any, not for as long as it may take
+        await asyncio.gather(*one_by_one)
+
+    assert service.groups == [1, 2, 3]
 
 
 async def test_large_requests_do_not_make_a_group_grow_without_end(start: Start) -> None:
