@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.client import Job, Outcome
-from benchmarks.processes import Server, free_port
+from benchmarks.processes import Server
 from benchmarks.world import Row, World, get, interleaved, median, percentile, post, recommendations_of
 
 _UNIQUE = 150_000
@@ -53,7 +53,7 @@ def run(world: World) -> list[Row]:
     for route in _routes(world):
         world.say(f"routes: {route.name}")
         warm_up(world, ours)
-        bare = _bare(world, route, _typical_length(ours, route))
+        bare = world.bare([(route.method, route.pattern, _typical_length(ours, route))])
         try:
             rows.append(_compare(world, route, ours, bare))
         finally:
@@ -113,14 +113,6 @@ def _compare(world: World, route: Route, ours: Server, bare: Server) -> Row:
         f">= {route.target:.0%} of bare" if with_target else "",
         ratio >= route.target if route.target is not None else None,
     )
-
-
-def _bare(world: World, route: Route, n_bytes: int) -> Server:
-    port = free_port()
-    routes = json.dumps([[route.method, route.pattern, n_bytes]])
-    server = world.processes.start(["benchmarks.bare", str(port), routes], port, {})
-    server.wait_ready("/ready")
-    return server
 
 
 def _typical_length(server: Server, route: Route) -> int:

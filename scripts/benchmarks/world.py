@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.processes import LoadClient, Processes, Server
+from benchmarks.processes import LoadClient, Processes, Server, free_port
 from recsys.artifacts.servable import Servable, load_servable
 
 _ROOT = Path(__file__).parents[2]
@@ -67,6 +67,13 @@ class World:
 
     def serve(self) -> Server:
         return self.processes.recsys(self.trained())
+
+    def bare(self, routes: Sequence[tuple[str, str, int]]) -> Server:
+        """The yardstick: method, path as aiohttp routes it, and length of the constant answer for each route."""
+        port = free_port()
+        server = self.processes.start(["benchmarks.bare", str(port), json.dumps(routes)], port, {})
+        server.wait_ready("/ready")
+        return server
 
 
 def default_data() -> Path | None:
