@@ -46,6 +46,13 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """A body that cannot be unpacked is its sender's fault, who was answered: aiohttp reads on what is left of it,
+        and would log that it cannot.
+        """
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
 
 async def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT: open the port at once, load or train behind it, and at the end stop in

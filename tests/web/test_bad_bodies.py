@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from http_exchange import BODY_TIMEOUT_S, connected, exchange, problem_of, read_answer, request_bytes
@@ -156,6 +157,23 @@ class TestTransfer:
         server.wait_for(lambda: _in_flight(server) == 1, "only the request that asks is in flight")
 
         assert [line for line in server.log[before:] if "foresaw" in line or "Traceback" in line] == []
+
+    def test_a_body_that_cannot_be_unpacked_leaves_nothing_in_the_log(
+        self, serve: Callable[..., ServerProcess], store_with: Callable[..., object]
+    ) -> None:
+        store_with("v1.0.0")
+        server = serve()
+        for path, status in ((PATH, 400), ("/nowhere", 404)):
+            with connected(server) as connection:
+                connection.sendall(request_bytes("POST", path, GZIPPED, body=GOOD))
+                assert read_answer(connection).status == status
+                assert connection.recv(1) == b""  # it is closed once what there is to log was logged
+        assert server.stop() == 0
+        assert server.reader is not None
+        server.reader.join(10)
+
+        assert [line for line in server.log if "Traceback" in line or "rror" in line] == []
+        assert "stopped" in server.log[-1]
 
 
 def _in_flight(server: ServerProcess) -> int:
