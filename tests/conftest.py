@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +23,8 @@ from recsys.training.pipeline import train
 from recsys.training.plan import TrainingPlan
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell runs in the background; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _SHARED = ROOT.parent / "shared" / "data"
 
 
