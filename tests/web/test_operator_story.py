@@ -215,6 +215,29 @@ async def test_keys_are_enough(browser: str, serve: Serve, store: ModelStore) ->
         await page.until(served_is("v1.0.1"))
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_asked_again_at_once_acts_once_and_as_answered_last(
+    browser: str, serve: Serve, store: ModelStore, moment: str
+) -> None:
+    """A dialog tells that it was closed a moment later: the next one can be open, or be answered, by then."""
+    server = serve(environ=ENVIRON)
+    server.wait_version("v1.0.2")
+    async with open_page(browser) as page:
+        await signed_in(page, server)
+        wait = "await new Promise((done) => setTimeout(done, 50));" if moment == "before" else ""
+        await page.js(
+            f"""(async () => {{
+                const ask = document.querySelector('#rollback'), asked = document.querySelector('#confirm');
+                ask.click(); asked.close('no');
+                ask.click(); {wait} document.querySelector('#confirm-yes').click();
+            }})()"""
+        )
+        await page.until(served_is("v1.0.1"))
+        await page.until("!document.querySelector('#rollback').disabled")
+        actions = await page.js("fetch('/admin/overview').then((answer) => answer.json()).then((seen) => seen.actions)")
+        assert [one["details"]["version"] for one in actions if one["action"] == "rollback"] == ["v1.0.1"]
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, True)])
 async def test_has_no_barrier_that_axe_knows(
     browser: str, axe: str, serve: Serve, store: ModelStore, width: int, dark: bool

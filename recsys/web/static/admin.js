@@ -73,15 +73,25 @@ function follow() {
 }
 
 // ---- acting ----
+let answered = null; // who waits for the question that is open
+
+/** Ask, and say whether the answer was yes. A new question answers an older one with no. */
 function confirmed(title, text, yes) {
   const dialog = $("confirm");
   $("confirm-title").textContent = title;
   $("confirm-text").textContent = text;
   $("confirm-yes").textContent = yes;
+  answered?.(false);
   dialog.returnValue = "";
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+  return new Promise((resolve) => { answered = resolve; });
 }
+
+$("confirm").addEventListener("close", ({ target }) => {
+  if (target.open) return; // the event comes a moment after the closing: the next question may be open already
+  answered?.(target.returnValue === "yes");
+  answered = null;
+});
 
 async function act(button, path_, options) {
   button.disabled = true;
