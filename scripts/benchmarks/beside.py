@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.client import Outcome
 from benchmarks.world import median, percentile
 
-#: Of the processors' time; half of it would be a p99.
-_CALM = 0.02
+#: Of the processors' time, what the host may take in a block that is calm.
+CALM = 0.02
 #: How many more blocks are measured to have as many calm ones as were wanted.
 _MORE = 2.0
 
@@ -22,18 +22,28 @@ _MORE = 2.0
 @dataclass(frozen=True)
 class Pair:
     """One block: the load alone, and beside something; or any other two. `stolen` is the share of the processors that
-    the host took.
+    the host took, `calm` whether that was little.
     """
 
     quiet: Outcome
     busy: Outcome
     stolen: float
+    calm: bool
 
 
-def measure(blocks: int, runs: Callable[[int], tuple[Callable[[], Outcome], Callable[[], Outcome]]]) -> list[Pair]:
-    """Measure `blocks` calm pairs, or what can be had. `runs` gives the two halves of a block by its number."""
+def measure(
+    blocks: int,
+    runs: Callable[[int], tuple[Callable[[], Outcome], Callable[[], Outcome]]],
+    *,
+    calm: float = CALM,
+    at_most: int | None = None,
+) -> list[Pair]:
+    """Measure `blocks` calm pairs, or what can be had in `at_most`. `runs` gives the two halves of a block by its
+    number. Where a block's p99 is to be read, `calm` must be well below a hundredth.
+    """
+    at_most = round(_MORE * blocks) if at_most is None else at_most
     pairs: list[Pair] = []
-    while sum(pair.stolen <= _CALM for pair in pairs) < blocks and len(pairs) < _MORE * blocks:
+    while sum(pair.calm for pair in pairs) < blocks and len(pairs) < at_most:
         quiet, busy = runs(len(pairs))
         stolen, total = _processor_time()
         if len(pairs) % 2 == 0:
@@ -43,13 +53,14 @@ def measure(blocks: int, runs: Callable[[int], tuple[Callable[[], Outcome], Call
             beside = busy()
             alone = quiet()
         now_stolen, now_total = _processor_time()
-        pairs.append(Pair(alone, beside, (now_stolen - stolen) / max(1, now_total - total)))
+        share = (now_stolen - stolen) / max(1, now_total - total)
+        pairs.append(Pair(alone, beside, share, share <= calm))
     return pairs
 
 
 def counted(pairs: Sequence[Pair]) -> Sequence[Pair]:
     """The calm ones, if there are two at least; else all."""
-    calm = [pair for pair in pairs if pair.stolen <= _CALM]
+    calm = [pair for pair in pairs if pair.calm]
     return calm if len(calm) >= 2 else pairs
 
 
@@ -57,7 +68,7 @@ def weather(pairs: Sequence[Pair]) -> dict[str, float]:
     """What a row says of how calm it was."""
     return {
         "blocks": len(pairs),
-        "calm": sum(pair.stolen <= _CALM for pair in pairs),
+        "calm": sum(pair.calm for pair in pairs),
         "stolen": round(median([pair.stolen for pair in pairs]), 3),
     }
 
