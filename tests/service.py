@@ -66,7 +66,13 @@ class ServerProcess:
             return Answer(error.code, dict(error.headers), error.read())
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        self.wait_for(lambda: self.request("/health/ready").status == 200, "ready", timeout_s)
+        def is_ready() -> bool:
+            try:
+                return self.request("/health/ready").status == 200
+            except urllib.error.URLError:  # it may have ended, which `wait_for` tells with its log
+                return False
+
+        self.wait_for(is_ready, "ready", timeout_s)
 
     def wait_version(self, version: str, timeout_s: float = 10.0) -> None:
         self.wait_for(lambda: self.request("/health").json["model_version"] == version, version, timeout_s)
