@@ -14,7 +14,7 @@ from benchmarks.client import Outcome
 from benchmarks.world import median, percentile
 
 #: Of the processors' time, what the host may take in a block that is calm.
-CALM = 0.02
+_CALM = 0.02
 #: How many more blocks are measured to have as many calm ones as were wanted.
 _MORE = 2.0
 
@@ -35,15 +35,14 @@ def measure(
     blocks: int,
     runs: Callable[[int], tuple[Callable[[], Outcome], Callable[[], Outcome]]],
     *,
-    calm: float = CALM,
-    at_most: int | None = None,
+    calm: float = _CALM,
+    more: float = _MORE,
 ) -> list[Pair]:
-    """Measure `blocks` calm pairs, or what can be had in `at_most`. `runs` gives the two halves of a block by its
-    number. Where a block's p99 is to be read, `calm` must be well below a hundredth.
+    """Measure `blocks` calm pairs, or what can be had in `more` times as many. `runs` gives the two halves of a block
+    by its number. Where a block's p99 is to be read, `calm` must be well below a hundredth.
     """
-    at_most = round(_MORE * blocks) if at_most is None else at_most
     pairs: list[Pair] = []
-    while sum(pair.calm for pair in pairs) < blocks and len(pairs) < at_most:
+    while sum(pair.calm for pair in pairs) < blocks and len(pairs) < more * blocks:
         quiet, busy = runs(len(pairs))
         stolen, total = _processor_time()
         if len(pairs) % 2 == 0:

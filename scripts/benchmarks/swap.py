@@ -46,8 +46,9 @@ class _Swaps:
         """Copy the next version into the staging folder, from one and the other model by turns."""
         staging = self.models / ".staging"
         staging.mkdir(exist_ok=True)
-        staged = staging / f"v1.0.{self.patch + 1}"
-        copy_version(self.sources[(self.patch + 1) % 2], staged, staged.name)
+        number = self.patch + 1
+        staged = staging / f"v1.0.{number}"
+        copy_version(self.sources[number % 2], staged, staged.name)
         return staged
 
     def forget_old(self) -> None:
@@ -80,7 +81,7 @@ def run(world: World) -> list[Row]:
             world, replace(steady, seconds=60.0, until_told=True), swaps, staged
         )
 
-    pairs = measure(wanted, block, calm=_CALM, at_most=wanted)
+    pairs = measure(wanted, block, calm=_CALM, more=1)
     after_mb = _settled_mb(server)
     server.stop()
     return _rows(pairs, swaps, median(rates), (before_mb, after_mb))
