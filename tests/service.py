@@ -66,23 +66,20 @@ class ServerProcess:
             return Answer(error.code, dict(error.headers), error.read())
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        def is_ready() -> bool:
-            try:
-                return self.request("/health/ready").status == 200
-            except urllib.error.URLError:  # it may have ended, which `wait_for` tells with its log
-                return False
-
-        self.wait_for(is_ready, "ready", timeout_s)
+        self.wait_for(lambda: self.request("/health/ready").status == 200, "ready", timeout_s)
 
     def wait_version(self, version: str, timeout_s: float = 10.0) -> None:
         self.wait_for(lambda: self.request("/health").json["model_version"] == version, version, timeout_s)
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
         deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                raise AssertionError(f"not {what} after {timeout_s} s; the log:\n" + "\n".join(self.log[-50:]))
-            time.sleep(0.02)
+        try:
+            while not condition():
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise AssertionError(f"not {what} after {timeout_s} s; the log:\n" + "\n".join(self.log[-50:]))
+                time.sleep(0.02)
+        except urllib.error.URLError as error:
+            raise AssertionError(f"not {what}: {error}; the log:\n" + "\n".join(self.log[-50:])) from error
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> int:
         if self.process.poll() is None:
