@@ -6,6 +6,7 @@ Owns the encoding in both directions. Nothing here opens a file, and nothing is 
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -75,7 +76,7 @@ class Contents:
     row_norms: Float32 | None
     column_norms: Float32 | None
 
-    @property
+    @cached_property
     def scale(self) -> RatingScale:
         described = self.description
         return RatingScale(described.scale_low, described.scale_high, described.scale_step)
