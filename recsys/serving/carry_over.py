@@ -16,27 +16,49 @@ from recsys.serving.served import ServedModel
 #: left to the first who asks.
 Remake = Callable[[ServedModel, object], tuple[object, bytes] | None]
 
-#: Between requests one answer is made, and for so long when the time is getting short.
-_LATE_TURN_S = 0.0003
+#: The loop had nothing else to do when going round took it no longer than this.
+_IDLE_S = 0.00004
+#: How long that is waited for at most, and for how long answers are made in a row at most.
+_TURN_S = 0.0005
 
 
 async def carry_over(current: ServedModel, following: ServedModel, remake: Remake, *, seconds: float) -> int:
-    """Make the answers that `current` has kept by `following`, the latest asked first, for at most `seconds`; returns
+    """Make the answers that `current` has kept by `following` for at most `seconds`, those asked lately first; returns
     how many.
+
+    Requests go first: an answer is made when the loop has nothing else to do, and more in a row only as far as the time
+    would not be enough for all of them.
     """
-    began = turn_began = time.perf_counter()
-    made = []
-    addresses = current.answers.latest()
-    for number, address in enumerate(addresses):
+    latest = current.answers.latest()
+    made: dict[object, tuple[object, bytes]] = {}
+    ends = time.perf_counter() + seconds
+    turn_ends = spent = 0.0
+    # every second one first: who asks in a row does so again, and those left over must not be all of a row
+    for number, key in enumerate(latest[::2] + latest[1::2]):
         now = time.perf_counter()
-        if now - began > seconds:
-            break
-        is_late = number * seconds < (now - began) * len(addresses)
-        if now - turn_began > (_LATE_TURN_S if is_late else 0.0):
-            await asyncio.sleep(0)
-            turn_began = time.perf_counter()
-        if (kept := remake(following, address)) is not None:
-            made.append(kept)
-    for address, answer in reversed(made):
-        following.keep_answer(address, answer)
+        if now >= turn_ends:
+            await _idle()
+            waited, now = time.perf_counter() - now, time.perf_counter()
+            if now > ends:
+                break
+            needed = (len(latest) - number) * spent / max(number, 1)
+            for_requests = max(ends - now - needed, 1e-9)
+            turn_ends = now + min(waited * needed / for_requests, _TURN_S)
+        if (kept := remake(following, key)) is not None:
+            made[key] = kept
+        spent += time.perf_counter() - now
+    for key in reversed(latest):
+        if key in made:
+            following.keep_answer(*made[key])
     return len(made)
+
+
+async def _idle() -> None:
+    """Return when the loop has gone round with nothing else to do, or else in a moment."""
+    until = time.perf_counter() + _TURN_S
+    while True:
+        began = time.perf_counter()
+        await asyncio.sleep(0)
+        now = time.perf_counter()
+        if now - began < _IDLE_S or now > until:
+            return

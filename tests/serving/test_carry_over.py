@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from recsys.artifacts.servable import Servable
 from recsys.feedback.live import LiveFeedback
+from recsys.serving import carry_over as module
 from recsys.serving.carry_over import carry_over
 from recsys.serving.served import ServedModel
 from recsys.serving.viewers import Viewers
@@ -94,3 +97,79 @@ async def test_it_ends_in_time_though_requests_take_theirs(model: ServedModel) -
         time.sleep(0.005)  # noqa: ASYNC251  a request that holds the loop
 
     assert 0 < carrying.result() < 2000
+
+
+class Busy:
+    """A loop with something to do in every round, by a clock of its own: `round_s` for that, `answer_s` for an answer.
+
+    `rounds` holds at which round each answer was made.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, round_s: float, answer_s: float) -> None:
+        self.now = 0.0
+        self.round = 0
+        self.rounds: list[int] = []
+        self.made: list[object] = []
+        self._round_s, self._answer_s = round_s, answer_s
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def remake(self, model: ServedModel, key: object) -> tuple[object, bytes]:
+        self.now += self._answer_s
+        self.rounds.append(self.round)
+        self.made.append(key)
+        return key, b"{}"
+
+    async def carry(self, model: ServedModel, n: int, *, seconds: float) -> int:
+        """Have `model` keep `n` answers, named by their order, and carry them over."""
+        for number in range(n):
+            model.keep_answer(number, b"{}")
+        following = ServedModel(model.servable, pause=no_pause)
+        carrying = asyncio.create_task(carry_over(model, following, self.remake, seconds=seconds))
+        while not carrying.done():
+            self.round += 1
+            self.now += self._round_s
+            await asyncio.sleep(0)
+        return carrying.result()
+
+
+async def test_requests_go_first_while_there_is_time(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Busy(monkeypatch, round_s=0.0001, answer_s=0.00015)
+
+    assert await busy.carry(model, 50, seconds=60) == 50
+
+    between = [after - before for before, after in pairwise(busy.rounds)]
+    assert min(between) * 0.0001 >= 0.0004
+
+
+async def test_an_idle_loop_makes_one_answer_after_the_other(
+    model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Busy(monkeypatch, round_s=0.00001, answer_s=0.00015)
+
+    assert await busy.carry(model, 50, seconds=60) == 50
+
+    assert busy.rounds[-1] <= 60
+
+
+async def test_a_time_that_is_short_is_shared_so_that_all_are_made(
+    model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Busy(monkeypatch, round_s=0.0001, answer_s=0.00015)
+
+    assert await busy.carry(model, 200, seconds=0.08) == 200  # 30 ms of them is for the answers
+
+    in_a_row = [busy.rounds.count(number) for number in set(busy.rounds)]
+    assert 1 < max(in_a_row) <= 4, "half a millisecond"
+
+
+async def test_what_there_is_no_time_for_is_not_all_asked_in_a_row(
+    model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Busy(monkeypatch, round_s=0.0001, answer_s=0.00015)
+
+    n_made = await busy.carry(model, 200, seconds=0.04)
+
+    assert 100 < n_made < 200
+    left = sorted({*range(200)} - {int(str(key)) for key in busy.made})
+    assert all(after - before > 1 for before, after in pairwise(left))
+    assert left[0] < 100, "the latest asked are made first"
