@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 _LOADS_IN_A_ROW = 32
 _REQUESTS_END_S = 1.0
 #: After its loading began, since a version is to be served within a second; kept answers are made again meanwhile.
-_SWAPPED_WITHIN_S = 0.8
+_SWAPPED_WITHIN_S = 0.75
 _CARRY_OVER_S = 0.1
 
 
