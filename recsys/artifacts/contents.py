@@ -78,8 +78,7 @@ class Contents:
 
     @cached_property
     def scale(self) -> RatingScale:
-        described = self.description
-        return RatingScale(described.scale_low, described.scale_high, described.scale_step)
+        return RatingScale(self.description.scale_low, self.description.scale_high, self.description.scale_step)
 
     @property
     def recommender(self) -> Recommender:
