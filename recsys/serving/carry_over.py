@@ -37,13 +37,13 @@ async def carry_over(current: ServedModel, following: ServedModel, remake: Remak
     for number, key in enumerate(latest[::2] + latest[1::2]):
         now = time.perf_counter()
         if now >= turn_ends:
-            await _idle()
-            waited, now = time.perf_counter() - now, time.perf_counter()
-            if now > ends:
+            resumed = await _idle()
+            if resumed > ends:
                 break
             needed = (len(latest) - number) * spent / max(number, 1)
-            for_requests = max(ends - now - needed, 1e-9)
-            turn_ends = now + min(waited * needed / for_requests, _TURN_S)
+            for_requests = max(ends - resumed - needed, 1e-9)
+            turn_ends = resumed + min((resumed - now) * needed / for_requests, _TURN_S)
+            now = resumed
         if (kept := remake(following, key)) is not None:
             made[key] = kept
         spent += time.perf_counter() - now
@@ -53,12 +53,12 @@ async def carry_over(current: ServedModel, following: ServedModel, remake: Remak
     return len(made)
 
 
-async def _idle() -> None:
-    """Return when the loop has gone round with nothing else to do, or else in a moment."""
+async def _idle() -> float:
+    """Return when the loop has gone round with nothing else to do, or else in a moment: the time it is then."""
     until = time.perf_counter() + _TURN_S
     while True:
         began = time.perf_counter()
         await asyncio.sleep(0)
         now = time.perf_counter()
         if now - began < _IDLE_S or now > until:
-            return
+            return now
