@@ -76,10 +76,13 @@ class ServerProcess:
         try:
             while not condition():
                 if time.monotonic() > deadline or self.process.poll() is not None:
-                    raise AssertionError(f"not {what} after {timeout_s} s; the log:\n" + "\n".join(self.log[-50:]))
+                    raise AssertionError(self._with_log(f"not {what} after {timeout_s} s"))
                 time.sleep(0.02)
         except urllib.error.URLError as error:
-            raise AssertionError(f"not {what}: {error}; the log:\n" + "\n".join(self.log[-50:])) from error
+            raise AssertionError(self._with_log(f"not {what}: {error}")) from error
+
+    def _with_log(self, problem: str) -> str:
+        return f"{problem}; the log:\n" + "\n".join(self.log[-50:])
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> int:
         if self.process.poll() is None:
