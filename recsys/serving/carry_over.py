@@ -16,8 +16,14 @@ from recsys.serving.served import ServedModel
 #: left to the first who asks.
 Remake = Callable[[ServedModel, object], tuple[object, bytes] | None]
 
-#: The loop had nothing else to do when going round took it no longer than this.
+#: The loop had nothing else to do when going round took it no longer than this, twice: of a request under way, one
+#: round may be as short.
 _IDLE_S = 0.00004
+_IDLE_ROUNDS = 2
+#: A request takes its steps (read, handed to a task, answered) in rounds of their own. With answers made after every
+#: round it would wait for them at each of its steps: beside 4,000 requests a second, 3-4 ms for one in ten instead of
+#: 1.3.
+_BUSY_ROUNDS = 4
 #: How long that is waited for at most, and for how long answers are made in a row at most.
 _TURN_S = 0.0005
 
@@ -54,11 +60,16 @@ async def carry_over(current: ServedModel, following: ServedModel, remake: Remak
 
 
 async def _idle() -> float:
-    """Return when the loop has gone round with nothing else to do, or else in a moment: the time it is then."""
+    """Return when the loop has gone round with nothing else to do, or else in a moment, once the requests that had
+    begun are answered: the time it is then.
+    """
     until = time.perf_counter() + _TURN_S
+    rounds = idle_rounds = 0
     while True:
         began = time.perf_counter()
         await asyncio.sleep(0)
         now = time.perf_counter()
-        if now - began < _IDLE_S or now > until:
+        rounds += 1
+        idle_rounds = idle_rounds + 1 if now - began < _IDLE_S else 0
+        if idle_rounds == _IDLE_ROUNDS or (rounds >= _BUSY_ROUNDS and now > until):
             return now

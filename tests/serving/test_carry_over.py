@@ -102,7 +102,7 @@ async def test_it_ends_in_time_though_requests_take_theirs(model: ServedModel) -
 class Busy:
     """A loop with something to do in every round, by a clock of its own: `round_s` for that, `answer_s` for an answer.
 
-    `rounds` holds at which round each answer was made.
+    `rounds` holds at which round each answer was made. Every `short_every`th round has hardly anything to do.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, round_s: float, answer_s: float) -> None:
@@ -110,6 +110,7 @@ class Busy:
         self.round = 0
         self.rounds: list[int] = []
         self.made: list[object] = []
+        self.short_every = 0
         self._round_s, self._answer_s = round_s, answer_s
         monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: self.now))
 
@@ -127,7 +128,8 @@ class Busy:
         carrying = asyncio.create_task(carry_over(model, following, self.remake, seconds=seconds))
         while not carrying.done():
             self.round += 1
-            self.now += self._round_s
+            is_short = self.short_every and self.round % self.short_every == 0
+            self.now += 0.00001 if is_short else self._round_s
             await asyncio.sleep(0)
         return carrying.result()
 
@@ -141,6 +143,27 @@ async def test_requests_go_first_while_there_is_time(model: ServedModel, monkeyp
     assert min(between) * 0.0001 >= 0.0004
 
 
+async def test_a_request_under_way_is_answered_first_however_long_the_rounds(
+    model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Busy(monkeypatch, round_s=0.002, answer_s=0.00015)
+
+    assert await busy.carry(model, 50, seconds=60) == 50
+
+    between = [after - before for before, after in pairwise(busy.rounds)]
+    assert min(between) >= 4
+
+
+async def test_one_short_round_is_not_an_idle_loop(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Busy(monkeypatch, round_s=0.00015, answer_s=0.00015)
+    busy.short_every = 3
+
+    assert await busy.carry(model, 50, seconds=60) == 50
+
+    between = [after - before for before, after in pairwise(busy.rounds)]
+    assert min(between) >= 4
+
+
 async def test_an_idle_loop_makes_one_answer_after_the_other(
     model: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +171,7 @@ async def test_an_idle_loop_makes_one_answer_after_the_other(
 
     assert await busy.carry(model, 50, seconds=60) == 50
 
-    assert busy.rounds[-1] <= 60
+    assert busy.rounds[-1] <= 110, "two rounds each, to see that it is idle"
 
 
 async def test_a_time_that_is_short_is_shared_so_that_all_are_made(
