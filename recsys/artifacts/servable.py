@@ -31,6 +31,7 @@ from recsys.models.recommend import History, Recommender
 
 #: How far a golden score may be off: one processor's rounding is not another's.
 GOLDEN_TOLERANCE = 1e-4
+_HASHED_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -140,15 +141,23 @@ def load_servable(directory: Path, *, pause: Callable[[], None] = yield_to_loop)
         files = {}
         for record in manifest.files:
             content = read_exactly(descriptor, record.path, record.bytes)
-            if hashlib.sha256(content).hexdigest() != record.sha256:
+            if _sha256(content, pause) != record.sha256:
                 raise VersionInvalidError(f"{record.path} does not have the SHA-256 that the manifest says")
             files[record.path] = content
-            pause()
     finally:
         os.close(descriptor)
     servable = build_servable(manifest, decode(files, pause=pause))
     check_golden(servable, pause=pause)
     return servable
+
+
+def _sha256(content: bytes, pause: Callable[[], None]) -> str:
+    """Hash a file in pieces: all at once would take a processor from the requests for 10 ms, the GIL free or not."""
+    hashed, view = hashlib.sha256(), memoryview(content)
+    for start in range(0, len(content), _HASHED_AT_ONCE):
+        hashed.update(view[start : start + _HASHED_AT_ONCE])
+        pause()
+    return hashed.hexdigest()
 
 
 def build_servable(manifest: Manifest, contents: Contents) -> Servable:

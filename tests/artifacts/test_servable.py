@@ -56,6 +56,19 @@ def test_a_loaded_model_does_not_hang_on_its_files(spoiled: Spoiled, sample_serv
         np.testing.assert_array_equal(wanted, servable.recommender.recommend(servable.history(user), 10))
 
 
+def test_a_load_gives_the_loop_its_turn_while_a_large_file_is_hashed(spoiled: Spoiled) -> None:
+    """The files before the spoiled one are hashed, and nothing is decoded."""
+    content = bytearray(spoiled.read("users.jsonl"))
+    content[0] ^= 1
+    (spoiled.path / "users.jsonl").write_bytes(content)
+    pauses: list[None] = []
+
+    with refused("SHA-256"):
+        load_servable(spoiled.path, pause=lambda: pauses.append(None))
+
+    assert len(pauses) >= (spoiled.path / "item_item.npy").stat().st_size // 2**18 > len(EVERYTHING)
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("at", [0, 0.5, -1])
 def test_a_flipped_bit_is_refused(spoiled: Spoiled, name: str, at: float) -> None:
