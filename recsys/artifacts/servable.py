@@ -26,6 +26,7 @@ from recsys.artifacts.manifest import (
 )
 from recsys.artifacts.turns import yield_to_loop
 from recsys.datasets.events import UserRatings
+from recsys.datasets.ratings import Float32
 from recsys.errors import VersionIncompleteError, VersionInvalidError
 from recsys.models.recommend import History, Recommender
 
@@ -36,13 +37,16 @@ _HASHED_AT_ONCE = 2**18
 
 @dataclass(frozen=True)
 class Servable:
-    """A verified model: the manifest, the contents, and positions by id."""
+    """A verified model: the manifest, the contents, positions by id, and what each rating of the histories counts
+    (`history_weights`, float32 [n_ratings]): working that out at each question would be a sixth of an answer.
+    """
 
     manifest: Manifest
     contents: Contents
     recommender: Recommender
     item_index: dict[str, int]
     user_index: dict[str, int]
+    history_weights: Float32
 
     @property
     def version(self) -> str:
@@ -56,7 +60,8 @@ class Servable:
         """What one user rated, oldest first, as it is weighed."""
         contents, rows = self.contents, self._rows(user)
         stars = contents.scale.stars(contents.history_values[rows])
-        return History(contents.history_items[rows], stars, contents.description.has_timestamps)
+        ordered = contents.description.has_timestamps
+        return History(contents.history_items[rows], stars, ordered, self.history_weights[rows])
 
     def ratings(self, user: int) -> UserRatings:
         """What one user rated, oldest first, as it was given."""
@@ -146,7 +151,7 @@ def load_servable(directory: Path, *, pause: Callable[[], None] = yield_to_loop)
             files[record.path] = content
     finally:
         os.close(descriptor)
-    servable = build_servable(manifest, decode(files, pause=pause))
+    servable = build_servable(manifest, decode(files, pause=pause), pause=pause)
     check_golden(servable, pause=pause)
     return servable
 
@@ -160,7 +165,7 @@ def _sha256(content: bytes, pause: Callable[[], None]) -> str:
     return hashed.hexdigest()
 
 
-def build_servable(manifest: Manifest, contents: Contents) -> Servable:
+def build_servable(manifest: Manifest, contents: Contents, *, pause: Callable[[], None] = yield_to_loop) -> Servable:
     """Put checked contents together with their manifest.
 
     Errors: VersionInvalidError when the two do not agree.
@@ -171,12 +176,20 @@ def build_servable(manifest: Manifest, contents: Contents) -> Servable:
         raise VersionInvalidError(f"{MANIFEST_NAME} says {said} items, users, ratings; the files hold {counts}")
     if manifest.algorithm != contents.description.algorithm:
         raise VersionInvalidError(f"{MANIFEST_NAME} and model.json name different algorithms")
+    recommender = contents.recommender
+    weights = recommender.weighting.of_histories(
+        contents.scale.stars(contents.history_values),
+        contents.history_indptr,
+        ordered=contents.description.has_timestamps,
+        pause=pause,
+    )
     return Servable(
         manifest,
         contents,
-        contents.recommender,
+        recommender,
         {item: index for index, item in enumerate(contents.catalogue.item_ids)},
         {user: index for index, user in enumerate(contents.user_ids)},
+        weights,
     )
 
 

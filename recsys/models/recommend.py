@@ -28,12 +28,14 @@ POPULARITY_WEIGHT = 0.05
 class History:
     """What one user rated, oldest first: `items` int32 [n_history], `stars` float32 [n_history] in stars of five.
 
-    `ordered` says whether the order means time.
+    `ordered` says whether the order means time. `weights` float32 [n_history] is what each rating counts, where that
+    was worked out before.
     """
 
     items: Int32
     stars: Float32
     ordered: bool = True
+    weights: Float32 | None = None
 
     @classmethod
     def empty(cls) -> "History":
@@ -95,7 +97,9 @@ class Recommender:
         k = items.shape[0]
         if self.item_item is None or k == 0:
             return Scores(self.popularity, "popular", _EMPTY.items, _EMPTY.stars)
-        weights = self.weighting.weights(history.stars, ordered=history.ordered)
+        weights = history.weights
+        if weights is None:
+            weights = self.weighting.weights(history.stars, ordered=history.ordered)
         if k < weights.shape[0]:
             weights = weights[known]
         values = self.item_item.scores(items, weights)

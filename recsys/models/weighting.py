@@ -4,16 +4,18 @@ The model is fitted on "rated or not" and asked with these weights. On ml-100k, 
 gain (NDCG@10 .177 → .2165), and because it happens at the question it needs no retraining.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from recsys.datasets.ratings import Float32, freeze
+from recsys.datasets.ratings import Float32, Int64, freeze
 
 #: Stars of five → weight. Between the points the weight is interpolated, so half stars have their own.
 GRADE_STARS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 GRADE_WEIGHTS = (0.05, 0.1, 0.3, 0.6, 1.0, 1.2)
+_RATINGS_AT_ONCE = 2**15
 _STARS, _WEIGHTS = np.array(GRADE_STARS), np.array(GRADE_WEIGHTS)
 
 
@@ -37,10 +39,38 @@ class Weighting:
         `ordered` false leaves recency out: the order of this history means nothing. Cost: O(n_history).
         """
         n = stars.shape[0]
-        weights = np.interp(stars, _STARS, _WEIGHTS).astype(np.float32) if self.graded else np.ones(n, np.float32)
+        weights = self._grades(stars)
         if ordered and self.half_life is not None and n > 1:
             weights *= _recency(n, max(self.half_life * n, self.min_half_life))
         return weights
+
+    def of_histories(self, stars: Float32, indptr: Int64, *, ordered: bool, pause: Callable[[], None]) -> Float32:
+        """Return the `weights` of many histories at once.
+
+        History i is in the rows `indptr[i] : indptr[i + 1]` (int64 [n_histories + 1]) of `stars` and of the result,
+        both float32 [n_ratings]. Cost: O(n_ratings); `pause` is called about each millisecond.
+        """
+        weights = np.empty(stars.shape[0], np.float32)
+        first, n_histories = 0, indptr.shape[0] - 1
+        while first < n_histories:
+            fitting = int(np.searchsorted(indptr, indptr[first] + _RATINGS_AT_ONCE, "right")) - 1
+            ends = indptr[first : max(first + 1, fitting) + 1]
+            rows = slice(int(ends[0]), int(ends[-1]))
+            weights[rows] = self._grades(stars[rows])
+            if ordered and self.half_life is not None:
+                lengths = np.diff(ends)
+                half_lives = np.maximum(self.half_life * lengths, self.min_half_life).astype(np.float32)
+                from_end = np.repeat(ends[1:], lengths) - np.arange(rows.start + 1, rows.stop + 1)
+                weights[rows] *= np.exp2(-from_end.astype(np.float32) / np.repeat(half_lives, lengths))
+            first += ends.shape[0] - 1
+            pause()
+        return freeze(weights)
+
+    def _grades(self, stars: Float32) -> Float32:
+        if not self.graded:
+            return np.ones(stars.shape[0], np.float32)
+        grades: Float32 = np.interp(stars, _STARS, _WEIGHTS).astype(np.float32)
+        return grades
 
 
 @lru_cache(maxsize=1024)

@@ -56,6 +56,14 @@ def test_a_loaded_model_does_not_hang_on_its_files(spoiled: Spoiled, sample_serv
         np.testing.assert_array_equal(wanted, servable.recommender.recommend(servable.history(user), 10))
 
 
+def test_what_ratings_count_is_worked_out_before_it_is_asked(sample_servable: Servable) -> None:
+    weighting = sample_servable.recommender.weighting
+    for user in range(0, len(sample_servable.user_index), 50):
+        history = sample_servable.history(user)
+        wanted = weighting.weights(history.stars, ordered=history.ordered)
+        assert history.weights == pytest.approx(wanted, rel=1e-6)
+
+
 def test_a_load_gives_the_loop_its_turn_while_a_large_file_is_hashed(spoiled: Spoiled) -> None:
     """The files before the spoiled one are hashed, and nothing is decoded."""
     content = bytearray(spoiled.read("users.jsonl"))
