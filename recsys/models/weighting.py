@@ -15,8 +15,8 @@ from recsys.datasets.ratings import Float32, Int64, freeze
 #: Stars of five → weight. Between the points the weight is interpolated, so half stars have their own.
 GRADE_STARS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 GRADE_WEIGHTS = (0.05, 0.1, 0.3, 0.6, 1.0, 1.2)
-_RATINGS_AT_ONCE = 2**15
 _STARS, _WEIGHTS = np.array(GRADE_STARS), np.array(GRADE_WEIGHTS)
+_RATINGS_AT_ONCE = 2**15
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Weighting:
                 lengths = np.diff(ends)
                 half_lives = np.maximum(self.half_life * lengths, self.min_half_life).astype(np.float32)
                 from_end = np.repeat(ends[1:], lengths) - np.arange(rows.start + 1, rows.stop + 1)
-                weights[rows] *= np.exp2(-from_end.astype(np.float32) / np.repeat(half_lives, lengths))
+                weights[rows] *= _decay(from_end.astype(np.float32), np.repeat(half_lives, lengths))
             first += ends.shape[0] - 1
             pause()
         return freeze(weights)
@@ -77,4 +77,9 @@ class Weighting:
 def _recency(n: int, half_life: float) -> Float32:
     """½^(position from the end / half_life), float32 [n]. Kept, since histories have few different lengths."""
     from_end = np.arange(n - 1, -1, -1, dtype=np.float32)
-    return freeze(np.exp2(-from_end / np.float32(half_life)))
+    return freeze(_decay(from_end, np.float32(half_life)))
+
+
+def _decay(from_end: Float32, half_life: Float32 | np.float32) -> Float32:
+    decay: Float32 = np.exp2(-from_end / half_life)
+    return decay

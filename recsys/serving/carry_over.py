@@ -24,7 +24,7 @@ _IDLE_ROUNDS = 2
 #: round it would wait for them at each of its steps: beside 4,000 requests a second, 3-4 ms for one in ten instead of
 #: 1.3.
 _BUSY_ROUNDS = 4
-#: How long that is waited for at most, and for how long answers are made in a row at most.
+#: For how long the loop is given to become idle, and for how long answers are made in a row at most.
 _TURN_S = 0.0005
 
 
