@@ -49,13 +49,11 @@ class RatingScale:
 
     def stars(self, values: Float32 | float) -> Float32:
         """Map ratings (any shape, float32) to stars of five (same shape, float32). A scale of one value, as implicit
-        data has, means "liked"; what is in stars already comes back as it is. Cost: O(size).
+        data has, means "liked". Cost: O(size).
         """
         values = np.asarray(values, np.float32)
         if self.low == self.high:
             return np.full_like(values, LIKED_STARS)
-        if self.per_star == 1.0:
-            return values
         return values / np.float32(self.per_star)
 
     def contains(self, value: float) -> bool:
