@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from containers import HARDENED, Container, copy_project, free_port, podman, script
+from containers import HARDENED, Container, copy_project, free_port, podman, remove_images, script
 
 #: Planted where a careless build would take it up.
 CANARY = "canary-" + secrets.token_hex(16)
@@ -44,7 +44,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     status, printed = script("build", project, {"RECSYS_IMAGE": name, "RECSYS_ADMIN__TOKEN": CANARY})
     assert status == 0, printed
     yield Built(name, project, printed, CANARY)
-    podman("image", "rm", "--force", name)
+    remove_images(name)
 
 
 @pytest.fixture

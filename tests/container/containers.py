@@ -38,6 +38,14 @@ def podman(*arguments: str, timeout_s: float = 120.0, check: bool = True, **opti
     return done.stdout
 
 
+def remove_images(*names: str) -> None:
+    """Remove those that are there, but not the steps they were built in: another worker may be building on them now.
+
+    `podman image prune` removes the steps.
+    """
+    podman("image", "rm", "--force", "--no-prune", *names, check=False)
+
+
 def base_image() -> str:
     """The base of `prepare-podman` where it is, the public one elsewhere."""
     there = subprocess.run(["podman", "image", "exists", STAND_IN_BASE], check=False).returncode == 0

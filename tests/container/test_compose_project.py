@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import Container, Served, base_image, copy_project, free_port, podman, script, wait_for
+from containers import Container, Served, base_image, copy_project, free_port, podman, remove_images, script, wait_for
 
 RATING = {"ratings": [{"user_id": "ann", "item_id": "5", "rating": 5}]}
 
@@ -68,7 +68,7 @@ def project(image: Any, compose: Path, tmp_path: Path) -> Iterator[Callable[...,
         podman("rm", "--force", "--time=0", one.container.name, check=False)
         podman("network", "rm", "--force", f"{one.name}_default", check=False)
         podman("volume", "rm", "--force", f"{one.name}_data", check=False)
-        podman("image", "rm", "--force", one.environ["RECSYS_DEV_IMAGE"], one.environ["RECSYS_IMAGE"], check=False)
+        remove_images(one.environ["RECSYS_DEV_IMAGE"], one.environ["RECSYS_IMAGE"])
 
 
 def test_production_is_confined_and_takes_its_token_from_a_file(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from containers import Container, base_image, podman, script
+from containers import Container, base_image, podman, remove_images, script
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ class TestImage:
         status, printed = script("build", image.project, {"RECSYS_IMAGE": name})
 
         took = time.monotonic() - started
-        podman("image", "rm", "--force", name)
+        remove_images(name)
         assert status == 0, printed
         assert took <= 10
 
@@ -95,7 +95,7 @@ print(*found)
         code = "import pathlib; print(*sorted(p.name for p in pathlib.Path('/app/data').glob('*/*')))"
 
         inside = podman("run", "--rm", name, "python", "-c", code).split()
-        podman("image", "rm", "--force", name)
+        remove_images(name)
 
         assert "v1.0.0" in inside
         assert not {"admin-token", "feedback.sqlite"} & set(inside)  # every copy of the image would share them
