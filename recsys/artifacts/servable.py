@@ -13,8 +13,10 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recsys.artifacts.contents import Contents, decode
+from recsys.artifacts.contents import Contents
+from recsys.artifacts.decoding import decode
 from recsys.artifacts.files import open_regular, read_exactly
 from recsys.artifacts.manifest import (
     MANIFEST_NAME,
@@ -32,6 +34,8 @@ from recsys.models.recommend import History, Recommender
 
 #: How far a golden score may be off: one processor's rounding is not another's.
 GOLDEN_TOLERANCE = 1e-4
+#: How many of the lists that a version brings along are asked for, at least.
+LISTS_ASKED = 4
 _HASHED_AT_ONCE = 2**18
 
 
@@ -58,21 +62,14 @@ class Servable:
 
     def history(self, user: int) -> History:
         """What one user rated, oldest first, as it is weighed."""
-        contents, rows = self.contents, self._rows(user)
-        stars = contents.scale.stars(contents.history_values[rows])
-        ordered = contents.description.has_timestamps
-        return History(contents.history_items[rows], stars, ordered, self.history_weights[rows])
+        return self.contents.history(user, self.history_weights)
 
     def ratings(self, user: int) -> UserRatings:
         """What one user rated, oldest first, as it was given."""
-        contents, rows = self.contents, self._rows(user)
+        contents, rows = self.contents, self.contents.rows(user)
         return UserRatings(
             contents.history_items[rows], contents.history_values[rows], contents.history_timestamps[rows]
         )
-
-    def _rows(self, user: int) -> slice:
-        indptr = self.contents.history_indptr
-        return slice(int(indptr[user]), int(indptr[user + 1]))
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -176,20 +173,13 @@ def build_servable(manifest: Manifest, contents: Contents, *, pause: Callable[[]
         raise VersionInvalidError(f"{MANIFEST_NAME} says {said} items, users, ratings; the files hold {counts}")
     if manifest.algorithm != contents.description.algorithm:
         raise VersionInvalidError(f"{MANIFEST_NAME} and model.json name different algorithms")
-    recommender = contents.recommender
-    weights = recommender.weighting.of_histories(
-        contents.scale.stars(contents.history_values),
-        contents.history_indptr,
-        ordered=contents.description.has_timestamps,
-        pause=pause,
-    )
     return Servable(
         manifest,
         contents,
-        recommender,
+        contents.recommender,
         {item: index for index, item in enumerate(contents.catalogue.item_ids)},
         {user: index for index, user in enumerate(contents.user_ids)},
-        weights,
+        contents.history_weights(pause=pause),
     )
 
 
@@ -222,20 +212,28 @@ def make_golden(contents: Contents, *, n_queries: int = 8, n: int = 10) -> tuple
 
 
 def _recent_history(contents: Contents, user: int, limit: int = 200) -> History:
-    start, end = int(contents.history_indptr[user]), int(contents.history_indptr[user + 1])
-    rows = slice(max(start, end - limit), end)
+    whole = contents.rows(user)
+    rows = slice(max(whole.start, whole.stop - limit), whole.stop)
     stars = np.round(contents.scale.stars(contents.history_values[rows]), 4)
     return History(contents.history_items[rows], stars, contents.description.has_timestamps)
 
 
 def check_golden(servable: Servable, *, pause: Callable[[], None] = yield_to_loop) -> None:
-    """Ask every golden query. Scores must agree to GOLDEN_TOLERANCE, items too unless they tie within it.
+    """Ask every golden query, and what a few of the lists that were made beforehand answer. Scores must agree to
+    GOLDEN_TOLERANCE, items too unless they tie within it.
 
-    Errors: VersionInvalidError that says which query came out differently.
+    Errors: VersionInvalidError that says which query or list came out differently.
     """
     for number, query in enumerate(servable.manifest.golden, start=1):
         _check_query(servable, query, number)
         pause()
+    if (lists := servable.contents.top_lists) is not None:
+        n_lists = lists.users.size
+        for row in range(0, n_lists, max(1, n_lists // LISTS_ASKED)):
+            wanted = lists.items[row][lists.items[row] >= 0]
+            history = servable.history(int(lists.users[row]))
+            _check_answer(servable, history, wanted, lists.scores[row, : wanted.size], f"list {row} of top_items.npy")
+            pause()
 
 
 def _check_query(servable: Servable, query: GoldenQuery, number: int) -> None:
@@ -244,13 +242,23 @@ def _check_query(servable: Servable, query: GoldenQuery, number: int) -> None:
         wanted = np.array([servable.item_index[item] for item in query.answer], np.intp)
     except KeyError as error:
         raise VersionInvalidError(f"golden query {number} names {error}, which is not in the catalogue") from error
+    history = History(items, np.array(query.stars, np.float32), query.ordered)
+    _check_answer(servable, history, wanted, np.array(query.scores), f"golden query {number}")
+
+
+def _check_answer(
+    servable: Servable,
+    history: History,
+    wanted: NDArray[np.integer],
+    expected: NDArray[np.floating],
+    name: str,
+) -> None:
     recommender = servable.recommender
-    scores = recommender.scores(History(items, np.array(query.stars, np.float32), query.ordered))
-    got = recommender.select(scores, len(query.answer), excluded=items)
-    expected = np.array(query.scores)
+    scores = recommender.scores(history)
+    got = recommender.select(scores, wanted.size, excluded=history.items)
     for answer, what in ((got, "the best scores"), (wanted, "the scores of the expected items")):
         found = scores.values[answer]
         if found.shape != expected.shape or not np.allclose(
             found, expected, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE
         ):
-            raise VersionInvalidError(f"golden query {number} is answered differently: {what} are not as recorded")
+            raise VersionInvalidError(f"{name} is answered differently: {what} are not as recorded")

@@ -19,6 +19,7 @@ from recsys.models.recommend import History, Scores
 from recsys.models.topk import rank, top_k
 from recsys.serving.amended import NO_AMENDMENTS, Amendments, amended
 from recsys.serving.cache import BoundedCache
+from recsys.serving.listed import Listed
 from recsys.serving.search import TitleIndex, fold
 
 Mask = NDArray[np.bool_]
@@ -90,6 +91,7 @@ class ServedModel:
         self.viewers: BoundedCache[Viewer] = BoundedCache(score_cache_bytes)
         #: Where the overlay's items are in this model; whoever asks keeps it up to date.
         self.overlay_places = freeze(np.empty(0, np.int32))
+        self.listed = Listed(servable)
         self.popular_scores = self.recommender.scores(History.empty())
         self.popular: Ranking = freeze(rank(self.recommender.popularity))
         self.answers: BoundedCache[bytes] = BoundedCache(answer_cache_bytes)

@@ -29,6 +29,7 @@ from recsys.training.hyperparameters import Hyperparameters
 from recsys.training.incumbent import COVERAGE, HEADLINE, compare, find_incumbent, standing_of
 from recsys.training.memory import estimate_bytes, refuse_beyond
 from recsys.training.plan import TrainingPlan
+from recsys.training.top_lists import make_top_lists
 
 _LIBRARIES = ("numpy", "scipy", "pandas")
 #: Where each stage begins on the way from 0 to 1; measured on ml-100k and good enough for a progress bar.
@@ -78,6 +79,7 @@ def train(
     incumbent = find_incumbent(store)
     gate = _judge(plan, dataset, contents, evaluation, incumbent)
     report("publish", 0.0)
+    contents = replace(contents, top_lists=make_top_lists(contents, progress=lambda share: report("publish", share)))
     golden = make_golden(contents)
 
     def describe(version: Version, files: tuple[FileRecord, ...]) -> Manifest:

@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel
 from yarl import URL
 
-from recsys.models.recommend import Scores
+from recsys.models.recommend import Scores, Strategy
 from recsys.serving.carry_over import Remake
 from recsys.serving.served import Ranking, ServedModel, Viewer
 from recsys.serving.viewers import Viewers
@@ -41,6 +41,8 @@ def remaking(viewers: Viewers) -> Remake:
         if (found := _USER.fullmatch(path)) is not None:
             query = _query(RecommendationQuery, asked)
             stamp = viewers.stamp(model, found[1])
+            if stamp == 0 and (listed := listed_answer(model, found[1], query)) is not None:
+                return address, listed
             viewer = viewers.find(model, found[1], stamp)
             if query.explain or viewer is None:
                 return None
@@ -62,10 +64,19 @@ def _query(model: type[Query], asked: str) -> Query:
     return parse_query(model, URL.build(query_string=asked, encoded=True))
 
 
+def listed_answer(model: ServedModel, user_id: str, query: RecommendationQuery) -> bytes | None:
+    """Answer with what was found at training, for somebody of whom nothing is newer; None: it must be looked for."""
+    if query.is_filtered or query.include_seen or query.explain:
+        return None
+    if (listed := model.listed.best(user_id, query.n)) is None:
+        return None
+    return addressed(user_id, ranked(model, "personalized", scored(model, *listed)))
+
+
 def viewer_answer(model: ServedModel, viewer: Viewer | None, query: RecommendationQuery) -> bytes:
     """Recommend to a viewer, None for somebody unknown; the answer comes without their id."""
     scores, items = choose(model, viewer, query)
-    return ranked(model, scores, scored(model, items, scores.values.take(items)))
+    return ranked(model, scores.strategy, scored(model, items, scores.values.take(items)))
 
 
 def addressed(user_id: str, answer: bytes) -> bytes:
@@ -73,11 +84,11 @@ def addressed(user_id: str, answer: bytes) -> bytes:
     return b'{"user_id":%b,%b' % (orjson.dumps(user_id), answer[1:])
 
 
-def ranked(model: ServedModel, scores: Scores, joined: bytes) -> bytes:
+def ranked(model: ServedModel, strategy: Strategy, joined: bytes) -> bytes:
     """Make an answer of a list that was joined already."""
     return b'{"model_version":"%b","strategy":"%b","items":[%b]}' % (
         model.version.encode(),
-        scores.strategy.encode(),
+        strategy.encode(),
         joined,
     )
 

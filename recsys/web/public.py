@@ -24,7 +24,7 @@ from recsys.web.abreast import abreast
 from recsys.web.answers import explained, model_response, scored
 from recsys.web.headers import COMMON_HEADERS
 from recsys.web.inputs import id_from_path, parse_body, parse_query
-from recsys.web.kept import addressed, choose, key_of, ranked
+from recsys.web.kept import addressed, choose, key_of, listed_answer, ranked
 from recsys.web.schemas import BatchRequest, RatingIn, RecommendationQuery, StatelessRequest
 from recsys.web.shown import RecommendationIds
 
@@ -58,13 +58,16 @@ class PublicRoutes:
 
     async def _make_answer(self, model: ServedModel, user_id: str, stamp: int, key: object, url: URL) -> bytes:
         """Make and keep an answer. Unknown users all get the same: it is kept by the query alone, without their id."""
+        query = parse_query(RecommendationQuery, url)
+        if stamp == 0 and (answer := listed_answer(model, user_id, query)) is not None:
+            model.keep_answer(key, answer)
+            return answer
+        await abreast()
         viewer = self._viewers.find(model, user_id, stamp)
         if viewer is None:
             key = "?" + url.raw_query_string
             if (answer := model.answers.get(key)) is not None:
                 return addressed(user_id, answer)
-        await abreast()
-        query = parse_query(RecommendationQuery, url)
         await abreast()
         scores, items = choose(model, viewer, query)
         await abreast()
@@ -72,7 +75,7 @@ class PublicRoutes:
             joined = await self._explain(model, items, scores)
         else:
             joined = scored(model, items, scores.values.take(items))
-        answer = ranked(model, scores, joined)
+        answer = ranked(model, scores.strategy, joined)
         if viewer is None:
             model.keep_answer(key, answer)
             return addressed(user_id, answer)

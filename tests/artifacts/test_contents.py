@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from spoiling import no_pause
 
-from recsys.artifacts.contents import Contents, ModelDescription, decode, encode
+from recsys.artifacts.contents import Contents, ModelDescription, TopLists, encode
+from recsys.artifacts.decoding import decode
 from recsys.datasets.ratings import Catalogue
 from recsys.errors import VersionInvalidError
 from recsys.models.item_item import DenseItemItem, ItemItem, SparseItemItem, store_item_item
@@ -37,6 +38,14 @@ def item_items(draw: st.DrawFn, n: int) -> ItemItem:
     rows, columns = np.nonzero(kept)
     indptr = np.searchsorted(rows, np.arange(n + 1)).astype(np.int64)
     return SparseItemItem(indptr, columns.astype(np.int32), dense[rows, columns])
+
+
+@st.composite
+def top_lists(draw: st.DrawFn, n_users: int, n_items: int) -> TopLists:
+    users = draw(st.sets(st.integers(0, n_users - 1))) if n_users else ()
+    shape = (len(users), draw(st.integers(0, 3)))
+    items = draw(hnp.arrays(np.int32, shape, elements=st.integers(-1, n_items - 1)))
+    return TopLists(np.array(sorted(users), np.int32), items, draw(hnp.arrays(np.float32, shape, elements=finite)))
 
 
 @st.composite
@@ -68,6 +77,7 @@ def any_contents(draw: st.DrawFn) -> Contents:
             "item_item": draw(item_items(n_modelled)),
             "row_norms": draw(norms),
             "column_norms": draw(norms),
+            "top_lists": draw(st.none() | top_lists(n_users, n_items)),
         }
     low = draw(st.sampled_from([0.0, 0.5, 1.0]))
     description = ModelDescription.model_validate(
@@ -98,8 +108,10 @@ def any_contents(draw: st.DrawFn) -> Contents:
 
 def arrays_of(contents: Contents) -> dict[str, Any]:
     found = {name: value for name, value in vars(contents).items() if isinstance(value, np.ndarray)}
-    matrix = vars(contents.item_item) if contents.item_item is not None else {}
-    return found | {f"item_item.{name}": value for name, value in matrix.items()}
+    for name in ("item_item", "top_lists"):
+        part = getattr(contents, name)
+        found |= {f"{name}.{key}": value for key, value in vars(part).items()} if part is not None else {}
+    return found
 
 
 @settings(deadline=None)
@@ -179,15 +191,15 @@ def refuse(files: dict[str, bytes], match: str) -> None:
 
 ARRAYS = (
     "column_norms", "history_indptr", "history_items", "history_timestamps", "history_values", "item_item",
-    "popularity", "rating_counts", "row_norms",
+    "popularity", "rating_counts", "row_norms", "top_items", "top_scores", "top_users",
 )  # fmt: skip
-FLOATS = ("column_norms", "history_values", "item_item", "popularity", "row_norms")
+FLOATS = ("column_norms", "history_values", "item_item", "popularity", "row_norms", "top_scores")
 
 
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_refused(dense_files: dict[str, bytes], name: str, value: float) -> None:
-    at = (0, 1) if name == "item_item" else 0
+    at = (0, 1) if name in ("item_item", "top_scores") else 0
 
     refuse(changed(dense_files, f"{name}.npy", at, value), rf"{name}\.npy holds a value that is not finite")
 
@@ -323,6 +335,11 @@ def test_bytes_too_few_or_too_many_for_the_shape_are_refused(dense_files: dict[s
         ("row_norms.npy", 0, -1.0),
         ("column_norms.npy", 0, -1.0),
         ("item_item.npy", (4, 4), 0.25),
+        ("top_users.npy", 0, -1),
+        ("top_users.npy", 3, 2),
+        ("top_users.npy", -1, 10**6),
+        ("top_items.npy", (2, 1), -2),
+        ("top_items.npy", (2, 1), 10**6),
     ],
 )
 def test_a_value_out_of_range_is_refused(dense_files: dict[str, bytes], name: str, at: Any, value: Any) -> None:
@@ -486,6 +503,12 @@ def test_every_file_is_needed(dense_files: dict[str, bytes], sparse_files: dict[
         for name in files:
             with pytest.raises(VersionInvalidError, match="not in the manifest"):
                 decode({other: content for other, content in files.items() if other != name}, pause=no_pause)
+
+
+def test_a_version_from_before_there_were_lists_has_none(dense_files: dict[str, bytes]) -> None:
+    without = {name: content for name, content in dense_files.items() if not name.startswith("top_")}
+
+    assert decode(without, pause=no_pause).top_lists is None
 
 
 @pytest.mark.parametrize("name", ["extra.npy", "notes.json", "item_item_values.npy"])

@@ -1,5 +1,6 @@
 """Golden queries: a model that loads must answer as it did where it was trained, up to ties and rounding."""
 
+import io
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from spoiling import Spoiled, no_pause
 
 from recsys.artifacts.contents import Contents
-from recsys.artifacts.servable import GOLDEN_TOLERANCE, Servable, build_servable, check_golden, make_golden
+from recsys.artifacts.servable import GOLDEN_TOLERANCE, LISTS_ASKED, Servable, build_servable, check_golden, make_golden
 from recsys.errors import VersionInvalidError
 
 
@@ -95,7 +96,8 @@ def test_items_that_tie_may_change_places(sample_servable: Servable) -> None:
     values = np.array(sample_servable.contents.item_item.values)
     values[:, second] = values[:, first]
     values[second, second] = values[first, second] = values[second, first] = 0
-    tied = replace(sample_servable.contents, item_item=replace(sample_servable.contents.item_item, values=values))
+    item_item = replace(sample_servable.contents.item_item, values=values)
+    tied = replace(sample_servable.contents, item_item=item_item, top_lists=None)
     manifest = sample_servable.manifest.model_copy(update={"golden": make_golden(tied)})
     servable = build_servable(manifest, tied)
     answer = longest_query(servable).answer
@@ -121,4 +123,21 @@ def test_relabelled_items_are_refused(spoiled: Spoiled) -> None:
     spoiled.rewrite("items.jsonl", b"".join(lines[1:] + lines[:1]))
 
     with pytest.raises(VersionInvalidError, match="golden query"):
+        spoiled.load()
+
+
+@pytest.mark.parametrize("row", [0, -1])
+@pytest.mark.parametrize("name", ["top_items.npy", "top_scores.npy"])
+def test_lists_made_beforehand_must_be_what_the_model_answers(spoiled: Spoiled, name: str, row: int) -> None:
+    """Of whichever users they are: the asked ones are spread."""
+    content = spoiled.read(name)
+    array = np.load(io.BytesIO(content))
+    n_lists = array.shape[0]
+    asked = range(0, n_lists, n_lists // LISTS_ASKED)
+    array[asked[row]] = array[asked[row], ::-1]
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    spoiled.rewrite(name, buffer.getvalue())
+
+    with pytest.raises(VersionInvalidError, match=rf"list {asked[row]} of top_items.npy is answered differently"):
         spoiled.load()

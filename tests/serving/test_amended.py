@@ -83,7 +83,8 @@ class TestRegistered:
         assert np.isneginf(now.values[[found.item_index["no-genre"], found.item_index["strange"]]]).all()
 
     def test_where_nothing_was_learned_popularity_goes_on(self, served_servable: Servable) -> None:
-        contents = replace(served_servable.contents, item_item=None, row_norms=None, column_norms=None)
+        learned = dict.fromkeys(("item_item", "row_norms", "column_norms", "top_lists"))
+        contents = replace(served_servable.contents, **learned)
         plain = replace(served_servable, contents=contents, recommender=contents.recommender)
         model = model_after(plain, said("x"), gone("1"))
 

@@ -24,6 +24,7 @@ from recsys.feedback.live import LiveFeedback
 from recsys.models.item_item import SparseItemItem
 from recsys.serving.served import ServedModel, Viewer
 from recsys.serving.viewers import Viewers
+from recsys.training.top_lists import make_top_lists
 from recsys.web import server
 from recsys.web.answers import explained
 from recsys.web.kept import choose, viewer_answer
@@ -44,7 +45,7 @@ def large_contents(like: Contents) -> Contents:
     lengths = random.integers(5, 80, N_USERS)
     n_ratings = int(lengths.sum())
     numbers = range(N_ITEMS)
-    return replace(
+    contents = replace(
         like,
         catalogue=Catalogue(
             tuple(str(i) for i in numbers),
@@ -69,6 +70,7 @@ def large_contents(like: Contents) -> Contents:
         row_norms=np.ones(N_ITEMS, np.float32),
         column_norms=np.ones(N_ITEMS, np.float32),
     )
+    return replace(contents, top_lists=make_top_lists(contents))
 
 
 @pytest.fixture(scope="module")

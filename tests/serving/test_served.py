@@ -178,6 +178,7 @@ def test_a_model_of_nothing_can_be_asked(served_servable: Servable) -> None:
         item_item=None,
         row_norms=None,
         column_norms=None,
+        top_lists=None,
     )
     made = ServedModel(
         replace(served_servable, contents=contents, recommender=contents.recommender, item_index={}, user_index={}),
