@@ -6,14 +6,14 @@ imports this module.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from recsys.datasets.ratings import Float32, Int32, Int64
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One rating that was given, or taken back (`value` None), in the order of `sequence`. `timestamp` is unix
     seconds.
     """

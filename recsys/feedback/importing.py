@@ -65,10 +65,10 @@ def _add(transaction: Transaction, chunk: list[Row]) -> tuple[int, int]:
     """Add a chunk; return how many rows were new, and how many were of forgotten users."""
     forgotten = transaction.forgotten_among({row[0] for row in chunk})
     kept = [row for row in chunk if row[0] not in forgotten]
-    transaction.number(dict.fromkeys(row[0] for row in kept), dict.fromkeys(row[1] for row in kept))
+    uids, iids = transaction.number(dict.fromkeys(row[0] for row in kept), dict.fromkeys(row[1] for row in kept))
     first = transaction.sequence + 1
     numbered = [
-        (sequence, transaction.uids[user_id], transaction.iids[item_id], finite(value), timestamp, transaction.now)
+        (sequence, uids[user_id], iids[item_id], finite(value), timestamp, transaction.now)
         for sequence, (user_id, item_id, value, timestamp) in enumerate(kept, first)
     ]
     added = transaction.db.executemany(_ADD, numbered).rowcount if numbered else 0

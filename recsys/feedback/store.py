@@ -16,7 +16,7 @@ from recsys.feedback.changes import Change, Written
 from recsys.feedback.database import connect, feedback_path, is_busy, room_bytes, translating
 from recsys.feedback.reading import FeedbackReader
 from recsys.feedback.schema import SCHEMA_VERSION, ensure, inspect, read_identity
-from recsys.feedback.transaction import Transaction
+from recsys.feedback.transaction import STAGE, Transaction
 
 #: How often a writer asks for its turn. SQLite itself asks up to 100 ms apart, and would miss an import's pauses.
 _ASK_S = 0.001
@@ -142,6 +142,7 @@ class FeedbackStore(FeedbackReader):
                 raise FeedbackUnavailableError(f"{self.path} was replaced by another store", hint=_RESTART)
             for setting in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY", "cache_size = -16000"):
                 db.execute(f"PRAGMA {setting}")
+            db.execute(STAGE)
         except BaseException:
             db.close()
             raise

@@ -4,12 +4,12 @@ Each change is kept whole or not at all, whatever becomes of the others. Must no
 """
 
 import hashlib
+import itertools
 import math
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
-from typing import cast
+from typing import NamedTuple, cast
 
 import orjson
 
@@ -28,15 +28,70 @@ from recsys.feedback.changes import (
     Shown,
     user_hash,
 )
-from recsys.feedback.many import Lookup, add, find
+from recsys.feedback.many import add
 
-#: A rating as it came: user, item, value, unix seconds.
-_Came = tuple[str, str, float, int]
 #: A repeated impression or click is known as such among so many of the latest.
 _SHOWN_KEPT = 1_000_000
-_SAME_EVENT = """
-SELECT user_id, item_id, value, timestamp FROM events JOIN users USING (uid) JOIN items USING (iid)
-WHERE event_key = ?"""
+#: What is to be kept is staged here, so that SQLite can look at all of it in one step; it is gone with the connection.
+STAGE = """
+CREATE TEMP TABLE incoming (
+    n INTEGER PRIMARY KEY, hash BLOB, user_id TEXT, item_id TEXT, value REAL, timestamp INTEGER, event_key BLOB)"""
+_KNOWN_EVENTS = """
+SELECT events.event_key, users.user_id, items.item_id, events.value, events.timestamp
+FROM incoming CROSS JOIN events USING (event_key) JOIN users USING (uid) JOIN items USING (iid)"""
+_NEW_USERS = """
+INSERT INTO users (hash, user_id) SELECT hash, user_id FROM incoming
+WHERE hash IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users WHERE users.hash = incoming.hash)
+GROUP BY hash ORDER BY min(n)"""
+_RETURNED_USERS = """
+UPDATE users SET user_id = incoming.user_id FROM incoming
+WHERE users.hash = incoming.hash AND typeof(users.user_id) = 'blob'"""
+_NEW_ITEMS = """
+INSERT INTO items (item_id) SELECT item_id FROM incoming
+WHERE item_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM items WHERE items.item_id = incoming.item_id)
+GROUP BY item_id ORDER BY min(n)"""
+_EVENTS = """
+SELECT events.event_key, users.user_id, items.item_id, events.value, events.timestamp
+FROM incoming CROSS JOIN events USING (event_key) JOIN users USING (uid) JOIN items USING (iid)"""
+_USERS = (
+    """
+INSERT INTO users (hash, user_id)
+SELECT hash, user_id FROM incoming WHERE NOT EXISTS (SELECT 1 FROM users WHERE users.hash = incoming.hash)
+GROUP BY hash HAVING hash IS NOT NULL ORDER BY min(n)""",
+    """
+UPDATE users SET user_id = incoming.user_id FROM incoming
+WHERE users.hash = incoming.hash AND typeof(users.user_id) = 'blob'""",
+)
+_ITEMS = (
+    """
+INSERT INTO items (item_id)
+SELECT item_id FROM incoming WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.item_id = incoming.item_id)
+GROUP BY item_id HAVING item_id IS NOT NULL ORDER BY min(n)""",
+)
+_EVENTS = """
+INSERT INTO events
+SELECT ? + n, uid, iid, value, timestamp, event_key
+FROM incoming CROSS JOIN users USING (hash) CROSS JOIN items USING (item_id) ORDER BY n"""
+
+
+class _Row(NamedTuple):
+    """A rating as it is staged: with the keyed hashes of its user and of its event's name."""
+
+    hash: bytes
+    user_id: str
+    item_id: str
+    value: float | None
+    timestamp: int
+    event_key: bytes | None
+
+
+class _Came(NamedTuple):
+    """A rating as it came before."""
+
+    user_id: str
+    item_id: str
+    value: float
+    timestamp: int
 
 
 class Transaction:
@@ -47,15 +102,11 @@ class Transaction:
         self.sequence = sequence
         self._key = key
         self.now = now
-        # the numbers of users and items, only for this commit: another process may forget a user before the next
-        self.uids: dict[str, int] = {}
-        self.iids: dict[str, int] = {}
-        self._forgotten: dict[str, int] = {}
 
     def apply(self, changes: Sequence[Change]) -> tuple[Outcome, ...]:
         """Do changes in order. One that cannot be kept leaves no trace, and its outcome says why."""
         outcomes: list[Outcome] = []
-        for are_ratings, group in groupby(changes, key=lambda change: isinstance(change, PutRatings)):
+        for are_ratings, group in itertools.groupby(changes, key=lambda change: isinstance(change, PutRatings)):
             if are_ratings:
                 outcomes += self._put_ratings(cast("list[PutRatings]", list(group)))
             else:
@@ -70,9 +121,6 @@ class Transaction:
         except (RecsysError, ValueError, OverflowError) as error:
             self.db.execute("ROLLBACK TO change")
             self.sequence = before
-            self.uids.clear()
-            self.iids.clear()
-            self._forgotten.clear()
             outcome = _refused(error)
         self.db.execute("RELEASE change")
         return outcome
@@ -82,10 +130,10 @@ class Transaction:
             case PutRatings():
                 return self._put_ratings([change])[0]
             case DeleteRating(user_id, item_id):
-                deleted = Event(user_id, item_id, None, self.now, self._next())
-                self.number((user_id,), (item_id,))
-                self._add([(deleted, None)])
-                return Outcome(accepted=1, events=(deleted,))
+                item_id.encode()
+                self._stage([_Row(user_hash(self._key, user_id), user_id, item_id, None, self.now, None)])
+                self._keep()
+                return Outcome(accepted=1, events=(Event(user_id, item_id, None, self.now, self.sequence),))
             case ForgetUser(user_id):
                 return self._forget(user_id)
             case PutItem(item):
@@ -95,11 +143,14 @@ class Transaction:
                 self.db.execute("DELETE FROM shown WHERE n <= (SELECT max(n) FROM shown) - ?", (_SHOWN_KEPT,))
                 return Outcome(accepted=len(new), duplicates=len(shown) - len(new), shown=new)
 
-    def number(self, user_ids: Collection[str], item_ids: Collection[str]) -> None:
-        """Have a number for each of these, in `uids` and `iids`: users become known by it."""
-        self._look_up((), user_ids, item_ids)
-        self._number_users(user_ids)
-        self._number_items(item_ids)
+    def number(self, user_ids: Iterable[str], item_ids: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the number of each of these users and of each of these items. They become known by it."""
+        users = [(user_hash(self._key, user_id), user_id, None, None, None, None) for user_id in user_ids]
+        self._stage([*users, *((None, None, item_id, None, None, None) for item_id in item_ids)])
+        self._know()
+        uids = self.db.execute("SELECT incoming.user_id, uid FROM incoming CROSS JOIN users USING (hash)").fetchall()
+        iids = self.db.execute("SELECT item_id, iid FROM incoming CROSS JOIN items USING (item_id)").fetchall()
+        return dict(uids), dict(iids)
 
     def forgotten_among(self, user_ids: Iterable[str]) -> set[str]:
         """Return those who were forgotten, whether or not they came back."""
@@ -111,123 +162,59 @@ class Transaction:
         return self.sequence
 
     def _put_ratings(self, changes: Sequence[PutRatings]) -> list[Outcome]:
-        """Keep the ratings of many changes in few steps. What is wrong with one is found before anything is written."""
-        keys = [self._event_keys(change) for change in changes]
-        sound = [(change, of) for change, of in zip(changes, keys, strict=True) if isinstance(of, list)]
-        ratings = [rating for change, _ in sound for rating in change.ratings]
-        known = self._look_up(
-            [key for _, of_change in sound for key in of_change if key is not None],
-            {rating.user_id for rating in ratings},
-            {rating.item_id for rating in ratings},
-        )
-        came: dict[bytes, _Came] = {}
-        outcomes, added = [], []
-        for change, of_change in zip(changes, keys, strict=True):
-            if isinstance(of_change, Outcome):
-                outcomes.append(of_change)
-                continue
-            try:
-                new = self._new_among(change.ratings, of_change, known, came)
-            except EventConflictError as error:
-                outcomes.append(Outcome(error=error))
-                continue
-            came.update((key, rating) for rating, key in new if key is not None)
-            events = tuple(Event(*rating, self._next()) for rating, _ in new)
-            added += [(event, key) for event, (_, key) in zip(events, new, strict=True)]
-            outcomes.append(Outcome(accepted=len(events), duplicates=len(change.ratings) - len(events), events=events))
-        self._add(added)
-        return outcomes
+        """Keep the ratings of many changes in few steps. What is wrong with one is found before anything is kept."""
+        rows_of = [self._rows(change) for change in changes]
+        rows = _all_of(rows_of)
+        self._stage(rows)
+        came = {key: _Came(*rating) for key, *rating in self.db.execute(_KNOWN_EVENTS)}
+        keys = [row.event_key for row in rows if row.event_key is not None]
+        if came or len(set(keys)) < len(keys):  # something was sent again
+            pairs = zip(changes, rows_of, strict=True)
+            rows_of = [rows if isinstance(rows, Outcome) else _new_among(change, rows, came) for change, rows in pairs]
+            self._stage(_all_of(rows_of))
+        sequences = itertools.count(self.sequence + 1)
+        self._keep()
+        return [
+            rows if isinstance(rows, Outcome) else _outcome(change, rows, sequences)
+            for change, rows in zip(changes, rows_of, strict=True)
+        ]
 
-    def _event_keys(self, change: PutRatings) -> "list[bytes | None] | Outcome":
-        """Return the key of each rating's event, or what becomes of ratings that cannot be stored."""
-        keys: list[bytes | None] = []
+    def _rows(self, change: PutRatings) -> "list[_Row] | Outcome":
+        """Return ratings as they are staged, or what becomes of those that cannot be stored."""
         try:
-            for rating in change.ratings:
-                _check_storable(rating)
-                name = rating.event_id
-                key = None if name is None else hashlib.blake2b(name.encode(), digest_size=16, key=self._key).digest()
-                keys.append(key)
+            return [self._row(rating) for rating in change.ratings]
         except (ValueError, OverflowError) as error:
             return _refused(error)
-        return keys
 
-    def _new_among(
-        self, ratings: Sequence[Rating], keys: Sequence[bytes | None], known: set[bytes], came: dict[bytes, _Came]
-    ) -> list[tuple[_Came, bytes | None]]:
-        """Return those of a change that were not counted before: neither in the store, which holds `known`, nor in
-        this group, nor further up in the same change. Errors: EventConflictError.
-        """
-        new: list[tuple[_Came, bytes | None]] = []
-        mine: dict[bytes, _Came] = {}
-        for number, (rating, key) in enumerate(zip(ratings, keys, strict=True)):
-            timestamp = self.now if rating.timestamp is None else rating.timestamp
-            this = (rating.user_id, rating.item_id, rating.value, timestamp)
-            if key is not None:
-                before = mine.get(key) or came.get(key)
-                if before is None and key in known:
-                    before = self.db.execute(_SAME_EVENT, (key,)).fetchone()
-                if before is not None:
-                    _refuse_another(rating, before, number)
-                    continue
-                mine[key] = this
-            new.append((this, key))
-        return new
+    def _row(self, rating: Rating) -> "_Row":
+        """Errors: ValueError, OverflowError for what the database would not take, or not give back."""
+        user_id, item_id, value, timestamp, name = rating
+        if timestamp is None:
+            timestamp = self.now
+        elif not -(2**63) <= timestamp < 2**63:
+            raise OverflowError("a time beyond 64 bits")
+        item_id.encode()
+        key = None if name is None else hashlib.blake2b(name.encode(), digest_size=16, key=self._key).digest()
+        return _Row(user_hash(self._key, user_id), user_id, item_id, finite(value), timestamp, key)
 
-    def _look_up(self, keys: Sequence[bytes], user_ids: Iterable[str], item_ids: Iterable[str]) -> set[bytes]:
-        """Return those of `keys` that are there, and learn the numbers of users and items, all in one step."""
-        users = [user_id for user_id in user_ids if user_id not in self.uids]
-        items = [item_id for item_id in item_ids if item_id not in self.iids]
-        digests = [user_hash(self._key, user_id) for user_id in users]
-        found_keys, found_users, found_items = find(
-            self.db,
-            Lookup("events", "event_key", keys),
-            Lookup("users", "hash", digests, ("uid", "(typeof(user_id) = 'blob')")),
-            Lookup("items", "item_id", items, ("iid",)),
-        )
-        for position, (uid, was_forgotten) in found_users.items():
-            (self._forgotten if was_forgotten else self.uids)[users[position]] = uid
-        self.iids.update((items[position], iid) for position, (iid,) in found_items.items())
-        return {keys[position] for position in found_keys}
+    def _stage(self, rows: "Sequence[_Row | tuple[object, ...]]") -> None:
+        """Have these rows, and no others, in the table `incoming`, numbered from 1."""
+        self.db.execute("DELETE FROM incoming")
+        add(self.db, f"incoming ({', '.join(_Row._fields)})", rows)
 
-    def _add(self, events: Sequence[tuple[Event, bytes | None]]) -> None:
-        """Add events of users and items that were looked up."""
-        self._number_users(dict.fromkeys(event.user_id for event, _ in events))
-        self._number_items(dict.fromkeys(event.item_id for event, _ in events))
-        rows = [
-            (event.sequence, self.uids[event.user_id], self.iids[event.item_id], event.value, event.timestamp, key)
-            for event, key in events
-        ]
-        add(self.db, "events", rows)
+    def _know(self) -> None:
+        """Give each user and item that is staged a number. Who was forgotten is back by it."""
+        for statement in (_NEW_USERS, _RETURNED_USERS, _NEW_ITEMS):
+            self.db.execute(statement)
 
-    def _number_users(self, user_ids: Iterable[str]) -> None:
-        """Have a number for each of these users, who were looked up."""
-        missing = [user_id for user_id in user_ids if user_id not in self.uids]
-        new = [user_id for user_id in missing if user_id not in self._forgotten]
-        if new:
-            first = self._after("uid", "users")
-            rows = [(uid, user_hash(self._key, user_id), user_id) for uid, user_id in enumerate(new, first)]
-            add(self.db, "users (uid, hash, user_id)", rows)
-            self.uids.update((user_id, uid) for uid, _, user_id in rows)
-        for user_id in self._forgotten.keys() & set(missing):  # they are back
-            uid = self.uids[user_id] = self._forgotten.pop(user_id)
-            self.db.execute("UPDATE users SET user_id = ? WHERE uid = ?", (user_id, uid))
-
-    def _number_items(self, item_ids: Iterable[str]) -> None:
-        """Have a number for each of these items, which were looked up."""
-        new = [item_id for item_id in item_ids if item_id not in self.iids]
-        if new:
-            first = self._after("iid", "items")
-            add(self.db, "items", list(enumerate(new, first)))
-            self.iids.update((item_id, iid) for iid, item_id in enumerate(new, first))
-
-    def _after(self, column: str, table: str) -> int:
-        row = self.db.execute(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}").fetchone()  # noqa: S608  ours
-        return int(row[0])
+    def _keep(self) -> None:
+        """Make events of what is staged."""
+        self._know()
+        self.sequence += self.db.execute(_EVENTS, (self.sequence,)).rowcount
 
     def _forget(self, user_id: str) -> Outcome:
         """The row of the user stays, for its hash, and keeps its size, so that no page is rearranged."""
-        self.number((user_id,), ())
-        uid = self.uids.pop(user_id)
+        uid = self.number((user_id,), ())[0][user_id]
         sequence = self._next()
         self.db.execute("DELETE FROM events WHERE uid = ?", (uid,))
         self.db.execute("UPDATE users SET user_id = zeroblob(length(CAST(user_id AS BLOB))) WHERE uid = ?", (uid,))
@@ -237,8 +224,8 @@ class Transaction:
     def _put_item(self, item: ItemChange) -> Outcome:
         item = replace(item, sequence=self._next())
         said = (item.title, item.year, orjson.dumps(item.genres).decode(), item.imdb_id, item.tmdb_id)
-        self.number((), (item.item_id,))
-        row = (self.iids[item.item_id], *said, item.withdrawn, item.sequence)
+        iid = self.number((), (item.item_id,))[1][item.item_id]
+        row = (iid, *said, item.withdrawn, item.sequence)
         self.db.execute("REPLACE INTO catalogue VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         return Outcome(accepted=1, item=item)
 
@@ -259,22 +246,35 @@ def _refused(error: Exception) -> Outcome:
     return Outcome(error=error if isinstance(error, RecsysError) else unstorable(error))
 
 
-def _check_storable(rating: Rating) -> None:
-    """Errors: ValueError, OverflowError for what the database would not take, or not give back."""
-    finite(rating.value)
-    for text in (rating.user_id, rating.item_id):
-        text.encode()
-    if rating.timestamp is not None and not -(2**63) <= rating.timestamp < 2**63:
-        raise OverflowError("a time beyond 64 bits")
+def _all_of(rows_of: "Iterable[list[_Row] | Outcome]") -> "list[_Row]":
+    return [row for rows in rows_of if not isinstance(rows, Outcome) for row in rows]
 
 
-def _refuse_another(rating: Rating, known: _Came, number: int) -> None:
-    """A resend need not repeat a time that the sender left to us."""
-    *same, timestamp = known
-    if [rating.user_id, rating.item_id, rating.value] == same and rating.timestamp in (None, timestamp):
-        return
-    problem = Problem(f"body.ratings[{number}].event_id", "came in before with another rating")
-    raise EventConflictError(f"{problem.where} {problem.problem}", problems=(problem,))
+def _new_among(change: PutRatings, rows: "Sequence[_Row]", came: "dict[bytes, _Came]") -> "list[_Row] | Outcome":
+    """Return those of a change that did not come before, neither before it, as `came` says, nor further up in it, or
+    what becomes of a change that says something else than before. What is new is added to `came`.
+    """
+    new: list[_Row] = []
+    mine: dict[bytes, _Came] = {}
+    for number, (rating, row) in enumerate(zip(change.ratings, rows, strict=True)):
+        key = row.event_key
+        if key is not None:
+            before = mine.get(key) or came.get(key)
+            if before is not None:
+                # a resend need not repeat a time that the sender left to us
+                if row[1:4] == before[:3] and rating.timestamp in (None, before.timestamp):
+                    continue
+                problem = Problem(f"body.ratings[{number}].event_id", "came in before with another rating")
+                return Outcome(error=EventConflictError(f"{problem.where} {problem.problem}", problems=(problem,)))
+            mine[key] = _Came(row.user_id, row.item_id, cast("float", row.value), row.timestamp)
+        new.append(row)
+    came |= mine
+    return new
+
+
+def _outcome(change: PutRatings, rows: "Sequence[_Row]", sequences: Iterator[int]) -> Outcome:
+    events = tuple([Event(*row[1:5], next(sequences)) for row in rows])
+    return Outcome(accepted=len(events), duplicates=len(change.ratings) - len(events), events=events)
 
 
 def finite(value: float | None) -> float | None:

@@ -274,6 +274,22 @@ CHANGES = st.one_of(
 )
 
 
+def test_what_is_kept_is_looked_up_by_index_however_much_there_is(store: FeedbackStore) -> None:
+    store.write([put(Rating("ann", "1", 4.0, event_id="a"))])
+    with store.transaction() as held:
+        statements = (
+            transaction._KNOWN_EVENTS,
+            transaction._NEW_USERS,
+            transaction._RETURNED_USERS,
+            transaction._NEW_ITEMS,
+            transaction._EVENTS.replace("?", "0"),
+        )
+        plans = [row[3] for text in statements for row in held.db.execute(f"EXPLAIN QUERY PLAN {text}")]
+
+    assert {"SCAN incoming"} == {step for step in plans if step.startswith("SCAN")}
+    assert len(statements) == plans.count("SCAN incoming")
+
+
 class Model:
     """What the store should hold: the live ratings, and the events that led to them."""
 
