@@ -10,15 +10,15 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 
 from recsys.errors import FeedbackFullError, FeedbackUnavailableError, RecsysError
 from recsys.feedback.changes import Change, Changes, Outcome, n_rows
 from recsys.feedback.store import FeedbackStore
+from recsys.feedback.turnstile import Turnstile
 
 _log = structlog.get_logger(__name__)
 #: Beyond so many rows a longer group saves nothing: it would only keep the first waiting, and the loop busy afterwards.
@@ -27,13 +27,11 @@ _ROWS_A_GROUP = 1000
 _OUTSIDE_AT_ONCE = 500
 #: While several write, a group waits until nobody has come for a moment, but no longer than this after the one before:
 #: a commit costs as much as twenty ratings.
-_GATHER_S, _MOMENT_S = 0.01, 0.003
-_AWAKE_AT_ONCE = 2
+_GATHER_S, _MOMENT_S = 0.006, 0.003
 _RESEND = "send it again; ratings with an event_id are never counted twice"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
+class _Waiting(NamedTuple):
     change: Change
     rows: int
     future: "asyncio.Future[Outcome]"
@@ -60,6 +58,8 @@ class Ingest:
         poll_s: float = 1.0,
         problem: str | None = None,
     ) -> None:
+        #: In whose turns requests for this are worked on, and answered.
+        self._turns = Turnstile()
         self._store = store
         self._known = known
         self._on_written = on_written
@@ -87,6 +87,10 @@ class Ingest:
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
+
+    async def turn(self) -> None:
+        """Wait for a turn of the loop in which to look at what somebody wants to submit."""
+        await self._turns.turn()
 
     async def submit(self, change: Change) -> Outcome:
         """Return when the change is on disk and in memory.
@@ -247,20 +251,16 @@ class Ingest:
                 error = RecsysError("it is on disk, and counts after the next start")
         if error is not None:
             outcomes = tuple(Outcome(error=type(error)(error.detail, hint=error.hint)) for _ in group)
-        self._wake(zip(group, outcomes, strict=True))
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            self._turns.call(self._answer, waiting.future, outcome)
 
-    def _wake(self, answered: Iterator[tuple[_Waiting, Outcome]]) -> None:
-        """Wake those who wait, some at a time: each then makes an answer, and others want one in between."""
-        some = list(islice(answered, _AWAKE_AT_ONCE))
-        for waiting, outcome in some:
-            if outcome.error is not None:
-                _fail(waiting.future, outcome.error)
-            elif not waiting.future.done():
-                waiting.future.set_result(outcome)
+    def _answer(self, future: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
+        if outcome.error is not None:
+            _fail(future, outcome.error)
+        elif not future.done():
+            future.set_result(outcome)
         while self._due and self._due[0][1].done():
             self._due.popleft()
-        if some:
-            self._loop.call_soon(self._wake, answered)
 
 
 def _fail(future: "asyncio.Future[Outcome]", error: RecsysError) -> None:

@@ -127,6 +127,11 @@ class LiveFeedback:
             await self._ingest.close(within_s)
             await asyncio.to_thread(self.store.close)
 
+    async def turn(self) -> None:
+        """Wait for a turn of the loop in which to look at what somebody wants to submit."""
+        if self._ingest is not None:
+            await self._ingest.turn()
+
     async def submit(self, change: Change) -> Outcome:
         """Return when a change is on disk and in memory. Errors: those of `Ingest.submit`."""
         if self._ingest is None:

@@ -19,6 +19,7 @@ from recsys.serving.served import ServedModel
 from recsys.web.response import JsonResponse
 
 _CONTENT_TYPE = "application/json; charset=utf-8"
+_JSON_HEADERS = CIMultiDict({"Content-Type": _CONTENT_TYPE})
 
 
 def model_response(body: bytes, model_version: str) -> web.Response:
@@ -33,7 +34,7 @@ def _model_headers(model_version: str) -> CIMultiDict[str]:
 
 
 def json_response(content: Any, status: int = 200) -> web.Response:
-    return JsonResponse(body=orjson.dumps(content), status=status, headers={"Content-Type": _CONTENT_TYPE})
+    return JsonResponse(body=orjson.dumps(content), status=status, headers=_JSON_HEADERS)
 
 
 def scored(model: ServedModel, items: NDArray[np.integer], scores: NDArray[np.floating]) -> bytes:

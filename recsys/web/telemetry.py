@@ -147,8 +147,10 @@ class Telemetry:
                 self._last_training.labels(job.status).set(job.ended_at.timestamp())
 
     def ratings_kept(self, accepted: int, duplicates: int) -> None:
-        self._accepted.inc(accepted)
-        self._duplicates.inc(duplicates)
+        if accepted:  # adding nothing costs as much as adding
+            self._accepted.inc(accepted)
+        if duplicates:
+            self._duplicates.inc(duplicates)
 
     def shown(self, shown: Sequence[Shown]) -> None:
         for one in shown:

@@ -1,0 +1,65 @@
+import asyncio
+
+from recsys.feedback.turnstile import Turnstile
+
+
+async def passed_by_turn(passed: list[int], turns: int) -> list[list[int]]:
+    """What has passed at the end of each of the next turns of the loop."""
+    seen = []
+    for _ in range(turns):
+        seen.append(list(passed))
+        await asyncio.sleep(0)
+    return seen
+
+
+async def test_lets_one_through_at_each_turn_in_the_order_they_came() -> None:
+    turns, passed = Turnstile(), list[int]()
+    for number in range(3):
+        turns.call(passed.append, number)
+    by_turn = await passed_by_turn(passed, 4)
+
+    assert by_turn == [[0], [0, 1], [0, 1, 2], [0, 1, 2]]
+
+
+async def test_who_comes_alone_does_not_wait() -> None:
+    turns, passed = Turnstile(), list[int]()
+    for number in range(3):
+        turns.call(passed.append, number)
+        so_far = list(passed)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert list(range(number + 1)) == so_far
+
+
+async def test_those_who_wait_and_those_who_are_called_back_share_the_turns() -> None:
+    turns, passed = Turnstile(), list[int]()
+
+    async def wait(number: int) -> None:
+        await turns.turn()
+        passed.append(number)
+
+    turns.call(passed.append, 0)
+    turns.call(passed.append, 1)
+    tasks = [asyncio.create_task(wait(2)), asyncio.create_task(wait(3))]
+    await asyncio.sleep(0)
+    turns.call(passed.append, 4)
+    by_turn = await passed_by_turn(passed, 5)
+    await asyncio.gather(*tasks)
+
+    # who waits goes on in the turn after the one that was given
+    assert by_turn == [[0, 1], [0, 1], [0, 1, 2], [0, 1, 2, 4, 3], [0, 1, 2, 4, 3]]
+
+
+async def test_who_was_cancelled_holds_nobody_up() -> None:
+    turns, passed = Turnstile(), list[int]()
+    for number in range(3):
+        turns.call(passed.append, number)
+    cancelled, waiting = (asyncio.create_task(turns.turn()) for _ in range(2))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    async with asyncio.timeout(5):
+        await waiting
+
+    assert cancelled.cancelled()
+    assert passed == [0, 1, 2]
