@@ -20,7 +20,7 @@ from recsys.errors import VersionInvalidError
 from recsys.models.item_item import DenseItemItem, ItemItem, SparseItemItem
 
 #: Parsers hold the GIL: 20,000 lines at once would stall the server's loop.
-_LINES_AT_ONCE = 100
+_LINES_AT_ONCE = 50
 _CHECK_AT_ONCE = 2**18
 _MAX_YEAR = 9999
 _Year = Annotated[int, Field(ge=-_MAX_YEAR, le=_MAX_YEAR)]
@@ -31,7 +31,7 @@ _ITEMS = TypeAdapter(
 )
 
 
-def decode(files: Mapping[str, bytes], *, pause: Callable[[], None] = yield_to_loop) -> Contents:
+def decode(files: Mapping[str, bytes | memoryview], *, pause: Callable[[], None] = yield_to_loop) -> Contents:
     """Build the contents from the files' bytes; arrays are read-only views of those very bytes.
 
     Everything that later code takes for granted is checked here: names, types, shapes, finiteness, indices in range,
@@ -76,7 +76,7 @@ def decode(files: Mapping[str, bytes], *, pause: Callable[[], None] = yield_to_l
 class _Reader:
     """Takes files out of a mapping, each once, and checks them."""
 
-    def __init__(self, files: Mapping[str, bytes], pause: Callable[[], None]) -> None:
+    def __init__(self, files: Mapping[str, bytes | memoryview], pause: Callable[[], None]) -> None:
         self._files = dict(files)
         self._pause = pause
 
@@ -84,7 +84,7 @@ class _Reader:
         if self._files:
             raise VersionInvalidError(f"{', '.join(sorted(self._files))}: not part of such a model")
 
-    def _take(self, name: str) -> bytes:
+    def _take(self, name: str) -> bytes | memoryview:
         try:
             return self._files.pop(name)
         except KeyError:
@@ -92,7 +92,7 @@ class _Reader:
 
     def description(self) -> ModelDescription:
         try:
-            return ModelDescription.model_validate_json(self._take("model.json"))
+            return ModelDescription.model_validate_json(bytes(self._take("model.json")))
         except ValidationError as error:
             first = error.errors()[0]
             raise VersionInvalidError(f"model.json: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -133,7 +133,7 @@ class _Reader:
 
     def _lines(self, name: str) -> Iterator[bytes]:
         """Give the lines a few at a time, as one JSON array."""
-        content = self._take(name)
+        content = bytes(self._take(name))
         start = 0
         while start < len(content):
             end = start

@@ -7,11 +7,14 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from recsys.errors import VersionIncompleteError, VersionInvalidError
 
-_MOST_AT_ONCE_BYTES = 2**30
+_AT_ONCE_BYTES = 2**18
 
 
 def fsync_directory(path: Path) -> None:
@@ -54,11 +57,13 @@ def remove_temporaries(path: Path) -> int:
     return len(found)
 
 
-def read_exactly(directory: int, name: str, n_bytes: int) -> bytes:
+def read_exactly(directory: int, name: str, n_bytes: int, *, pause: Callable[[], None] = lambda: None) -> memoryview:
     """Read a regular file of exactly `n_bytes` from an open directory, following no link.
 
     Errors: VersionIncompleteError for one that is missing or shorter, VersionInvalidError for anything else.
-    Cost: one read into one buffer; what is returned is what was read, so what is hashed can be what is used.
+    Cost: one read into one buffer, a piece at a time with a `pause` after each, since fresh memory can hold up a whole
+    virtual machine (4 ms for 11 MB in one piece). What is returned is what was read, read-only, so what is hashed can
+    be what is used.
     """
     descriptor = open_regular(directory, name)
     try:
@@ -67,14 +72,18 @@ def read_exactly(directory: int, name: str, n_bytes: int) -> bytes:
             raise VersionInvalidError(f"{name} has {found} bytes, the manifest says {n_bytes}")
         if found < n_bytes:
             raise VersionIncompleteError(f"{name} has {found} of {n_bytes} bytes")
-        content = _read(descriptor, n_bytes)
+        content = np.empty(n_bytes, np.uint8).data  # a bytearray would be filled with zeros, the GIL held
+        start = 0
+        while start < n_bytes and (n_read := os.readv(descriptor, [content[start : start + _AT_ONCE_BYTES]])):
+            start += n_read
+            pause()
     except OSError as error:
         raise VersionInvalidError(f"{name} cannot be read: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    if len(content) != n_bytes:
+    if start != n_bytes:
         raise VersionIncompleteError(f"{name} shrank while it was read")
-    return content
+    return content.toreadonly()
 
 
 def open_regular(directory: int, name: str) -> int:
@@ -89,18 +98,6 @@ def open_regular(directory: int, name: str) -> int:
         os.close(descriptor)
         raise VersionInvalidError(f"{name} is not a regular file")
     return descriptor
-
-
-def _read(descriptor: int, n_bytes: int) -> bytes:
-    """Read up to `n_bytes`, in one call where that is possible: it needs no second buffer and waits without the GIL."""
-    content = os.read(descriptor, min(n_bytes, _MOST_AT_ONCE_BYTES))
-    if len(content) == n_bytes or not content:
-        return content
-    parts, remaining = [content], n_bytes - len(content)
-    while remaining and (part := os.read(descriptor, min(remaining, _MOST_AT_ONCE_BYTES))):
-        parts.append(part)
-        remaining -= len(part)
-    return b"".join(parts)
 
 
 def fingerprint_of(path: Path) -> str:

@@ -109,7 +109,7 @@ def _check_listing(descriptor: int, name: str) -> Manifest:
         os.close(handle)
     if size > MAX_MANIFEST_BYTES:
         raise VersionInvalidError(f"{MANIFEST_NAME} has {size} bytes, more than {MAX_MANIFEST_BYTES}")
-    manifest = parse_manifest(read_exactly(descriptor, MANIFEST_NAME, size), name=name)
+    manifest = parse_manifest(bytes(read_exactly(descriptor, MANIFEST_NAME, size)), name=name)
     listed = {record.path for record in manifest.files}
     if extra := sorted(present - listed - {MANIFEST_NAME}):
         raise VersionInvalidError(f"{', '.join(extra[:5])}: not in the manifest")
@@ -142,7 +142,7 @@ def load_servable(directory: Path, *, pause: Callable[[], None] = yield_to_loop)
         manifest = _check_listing(descriptor, directory.name)
         files = {}
         for record in manifest.files:
-            content = read_exactly(descriptor, record.path, record.bytes)
+            content = read_exactly(descriptor, record.path, record.bytes, pause=pause)
             if _sha256(content, pause) != record.sha256:
                 raise VersionInvalidError(f"{record.path} does not have the SHA-256 that the manifest says")
             files[record.path] = content
@@ -153,11 +153,11 @@ def load_servable(directory: Path, *, pause: Callable[[], None] = yield_to_loop)
     return servable
 
 
-def _sha256(content: bytes, pause: Callable[[], None]) -> str:
+def _sha256(content: memoryview, pause: Callable[[], None]) -> str:
     """Hash a file in pieces: all at once would take a processor from the requests for 10 ms, the GIL free or not."""
-    hashed, view = hashlib.sha256(), memoryview(content)
+    hashed = hashlib.sha256()
     for start in range(0, len(content), _HASHED_AT_ONCE):
-        hashed.update(view[start : start + _HASHED_AT_ONCE])
+        hashed.update(content[start : start + _HASHED_AT_ONCE])
         pause()
     return hashed.hexdigest()
 

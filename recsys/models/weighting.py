@@ -16,7 +16,7 @@ from recsys.datasets.ratings import Float32, Int64, freeze
 GRADE_STARS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 GRADE_WEIGHTS = (0.05, 0.1, 0.3, 0.6, 1.0, 1.2)
 _STARS, _WEIGHTS = np.array(GRADE_STARS), np.array(GRADE_WEIGHTS)
-_RATINGS_AT_ONCE = 2**15
+_RATINGS_AT_ONCE = 2**13
 
 
 @dataclass(frozen=True)

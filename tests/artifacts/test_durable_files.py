@@ -55,21 +55,25 @@ def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path: Path, directory
                 read_exactly(directory, name, 3)
 
 
-def test_a_file_that_shrinks_under_the_read_is_incomplete(
-    tmp_path: Path, directory: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_shrinks_under_the_read_is_incomplete(tmp_path: Path, directory: int) -> None:
     (tmp_path / "a").write_bytes(bytes(9 * 2**20))
-    read = os.read
 
-    def truncating_read(descriptor: int, n_bytes: int) -> bytes:
-        content = read(descriptor, n_bytes)
-        os.truncate(tmp_path / "a", 0)
-        return content
-
-    monkeypatch.setattr(files.os, "read", truncating_read)
-    monkeypatch.setattr(files, "_MOST_AT_ONCE_BYTES", 4 * 2**20)
     with pytest.raises(VersionIncompleteError, match="shrank"):
-        read_exactly(directory, "a", 9 * 2**20)
+        read_exactly(directory, "a", 9 * 2**20, pause=lambda: os.truncate(tmp_path / "a", 0))
+
+
+def test_others_get_a_turn_between_pieces(tmp_path: Path, directory: int) -> None:
+    (tmp_path / "a").write_bytes(bytes(9 * 2**20))
+    pauses: list[None] = []
+    read_exactly(directory, "a", 9 * 2**20, pause=lambda: pauses.append(None))
+
+    assert len(pauses) >= 9
+
+
+def test_what_was_read_cannot_be_changed(tmp_path: Path, directory: int) -> None:
+    (tmp_path / "a").write_bytes(bytes(2**20))
+
+    assert read_exactly(directory, "a", 2**20).readonly
 
 
 def test_a_disk_that_fails_to_read_is_a_refusal_that_names_the_file(
@@ -77,10 +81,10 @@ def test_a_disk_that_fails_to_read_is_a_refusal_that_names_the_file(
 ) -> None:
     (tmp_path / "a").write_bytes(bytes(9 * 2**20))
 
-    def failing_read(descriptor: int, n_bytes: int) -> bytes:
+    def failing_read(descriptor: int, buffers: list[memoryview]) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(files.os, "read", failing_read)
+    monkeypatch.setattr(files.os, "readv", failing_read)
     with pytest.raises(VersionInvalidError, match=r"a .*Input/output error"):
         read_exactly(directory, "a", 9 * 2**20)
 
