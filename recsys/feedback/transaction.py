@@ -51,24 +51,6 @@ INSERT INTO items (item_id) SELECT item_id FROM incoming
 WHERE item_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM items WHERE items.item_id = incoming.item_id)
 GROUP BY item_id ORDER BY min(n)"""
 _EVENTS = """
-SELECT events.event_key, users.user_id, items.item_id, events.value, events.timestamp
-FROM incoming CROSS JOIN events USING (event_key) JOIN users USING (uid) JOIN items USING (iid)"""
-_USERS = (
-    """
-INSERT INTO users (hash, user_id)
-SELECT hash, user_id FROM incoming WHERE NOT EXISTS (SELECT 1 FROM users WHERE users.hash = incoming.hash)
-GROUP BY hash HAVING hash IS NOT NULL ORDER BY min(n)""",
-    """
-UPDATE users SET user_id = incoming.user_id FROM incoming
-WHERE users.hash = incoming.hash AND typeof(users.user_id) = 'blob'""",
-)
-_ITEMS = (
-    """
-INSERT INTO items (item_id)
-SELECT item_id FROM incoming WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.item_id = incoming.item_id)
-GROUP BY item_id HAVING item_id IS NOT NULL ORDER BY min(n)""",
-)
-_EVENTS = """
 INSERT INTO events
 SELECT ? + n, uid, iid, value, timestamp, event_key
 FROM incoming CROSS JOIN users USING (hash) CROSS JOIN items USING (item_id) ORDER BY n"""
