@@ -1,7 +1,6 @@
 """The process's life: open the port, wait for a signal, stop in order. Owns sockets and signals."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from recsys.errors import SettingsError
+from recsys.serving.collector import collect_by_the_clock
 from recsys.settings import ServerSettings, Settings
 from recsys.web.app import EVENTS, HEALTH, TELEMETRY, build_app
 from recsys.web.headers import REQUEST_ID
@@ -62,9 +62,7 @@ async def serve(settings: Settings) -> None:
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     app = build_app(settings)
-    # what is there now stays: the collector need not look through it again, which would hold the loop for 20 ms
-    gc.collect()
-    gc.freeze()
+    collector = asyncio.create_task(collect_by_the_clock(), name="collector")
     server = settings.server
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=server.shutdown_s / 4)  # aiohttp waits for it twice
     stop = asyncio.Event()
@@ -85,6 +83,7 @@ async def serve(settings: Settings) -> None:
             await asyncio.sleep(_LOOK_AGAIN_S)
     finally:
         await runner.cleanup()
+        collector.cancel()
     _log.info("stopped")
 
 

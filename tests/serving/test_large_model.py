@@ -1,9 +1,9 @@
 """20,000 items: the event loop comes round while one is loaded, verified and swapped in, and while one is asked."""
 
-import gc
+import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from recsys.artifacts.version import Version
 from recsys.datasets.ratings import Catalogue
 from recsys.feedback.live import LiveFeedback
 from recsys.models.item_item import SparseItemItem
+from recsys.serving.collector import collect_by_the_clock
 from recsys.serving.served import ServedModel, Viewer
 from recsys.serving.viewers import Viewers
 from recsys.training.top_lists import make_top_lists
@@ -95,14 +96,14 @@ def large_version(served_servable: Servable, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def set_up_as_the_app() -> Iterator[None]:
-    """As `server.serve` does first of all. Without the second, the collector looks through all of pytest's objects."""
+async def set_up_as_the_app() -> AsyncIterator[None]:
+    """As `server.serve` does first of all."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(server._SWITCH_INTERVAL_S)
-    gc.collect()
-    gc.freeze()
+    collector = asyncio.create_task(collect_by_the_clock())
+    await asyncio.sleep(0)
     yield
-    gc.unfreeze()
+    collector.cancel()
     sys.setswitchinterval(before)
 
 

@@ -76,6 +76,15 @@ class TestProbes:
 
 
 class TestMetrics:
+    def test_requests_do_not_set_off_the_collector(self, server: ServerProcess) -> None:
+        looked = ("python_gc_collections_total", (("generation", "0"),))
+        many = [rating("ann", "no such item")] * 1000
+        before = samples(server)[looked]
+        for _ in range(20):
+            assert rate(server, *many).status == 400
+
+        assert samples(server)[looked] - before < 20
+
     def test_are_in_prometheus_text(self, server: ServerProcess) -> None:
         answer = server.request("/metrics")
 
