@@ -24,7 +24,7 @@ def nobody(_user_id: str) -> bool:
 def live_rows(keys: NDArray[np.integer], values: Float32, timestamps: Int64) -> Int64:
     """Return the rows that count (int64, at most one for each key), in order of (timestamp, row).
 
-    Rows are ratings in order of arrival, those of the files first: `keys` [n] number the (user, item) pairs densely,
+    Rows are ratings in order of arrival, those of the files first: `keys` [n] number the (user, item) pairs from 0,
     `values` float32 [n] are NaN where a rating was taken back, `timestamps` int64 [n]. A rating replaces what is live
     unless that has a later timestamp; taking back removes what is live, whatever its timestamp. So of a pair's rows
     after it was last taken back, the one with the greatest (timestamp, row) counts.
@@ -50,7 +50,7 @@ def merge_history(items: Int32, values: Float32, timestamps: Int64, change: User
 
     `items` int32, `values` float32 and `timestamps` int64 are [n_history], oldest first, as a model has them. Events
     whose item is -1 are passed over. At equal times the history comes first, in its order, then events by arrival.
-    Cost: O(n log n), 70 µs for 500 events on a history of 100.
+    Cost: O(n log n), 45 µs for 500 events on a history of 100, and 8 bytes for each number up to the highest item.
     """
     if change.items.size and change.items.min() < 0:
         known = change.items >= 0
@@ -58,8 +58,7 @@ def merge_history(items: Int32, values: Float32, timestamps: Int64, change: User
     items = np.concatenate((items, change.items))
     values = np.concatenate((values, change.values))
     timestamps = np.concatenate((timestamps, change.timestamps))
-    _, keys = np.unique(items, return_inverse=True)
-    rows = live_rows(keys, values, timestamps)
+    rows = live_rows(items, values, timestamps)
     return UserRatings(items[rows], values[rows], timestamps[rows])
 
 
