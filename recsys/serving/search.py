@@ -33,19 +33,19 @@ class TitleIndex:
         text = _SEPARATOR + "".join(title + _SEPARATOR for title in folded)
         self._text = np.frombuffer(text.encode(), np.uint8)
         self._counts = np.bincount(self._text, minlength=256)
-        self._ends = np.flatnonzero(self._text == ord(_SEPARATOR))[1:]
+        separators = np.flatnonzero(self._text == ord(_SEPARATOR))
+        self._starts, self._ends = separators[:-1] + 1, separators[1:]
         self._n_items = len(folded)
 
     def find(self, query: str) -> NDArray[np.intp]:
         """Return the items whose titles hold every word of `query`, best first: a title that begins with the query,
         then one where each is the beginning of a word, then the others; among equals the more popular.
 
-        Cost: O(words · length of all titles), about a millisecond for 20,000 titles whatever the query.
+        Cost: O(words · length of all titles), a millisecond for 20,000 titles, two if a word is in each of them.
         """
         words = fold(query).split()
         if not words:
             return np.empty(0, np.intp)
-        rank = np.zeros(self._n_items, np.int8)
         anywhere = np.ones(self._n_items, bool)
         word_starts = np.ones(self._n_items, bool)
         for word in sorted(set(words), key=len, reverse=True):
@@ -54,10 +54,9 @@ class TitleIndex:
             if not anywhere.any():
                 return np.empty(0, np.intp)
             word_starts &= self._items_at(at[self._text[at - 1] == ord(" ")])
-        rank[word_starts] = 1
-        at = self._places(" " + " ".join(words))
-        rank[self._items_at(at[self._text[at - 1] == ord(_SEPARATOR)])] = 2
+        rank = word_starts.astype(np.int8)
         found = np.flatnonzero(anywhere)
+        rank[self._that_begin_with(" " + " ".join(words), found)] = 2
         return found[np.argsort(-rank[found], kind="stable")]
 
     def _places(self, needle: str) -> NDArray[np.intp]:
@@ -74,6 +73,14 @@ class TitleIndex:
         for offset in np.argsort(self._counts[letters], kind="stable")[1:]:
             at = at[text[at + offset] == letters[offset]]
         return at
+
+    def _that_begin_with(self, needle: str, items: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which of `items` have titles that begin with `needle`. Each ends with a separator, which is in no needle, so
+        none is looked at beyond its end.
+        """
+        for offset, letter in enumerate(needle.encode()):
+            items = items[self._text[self._starts[items] + offset] == letter]
+        return items
 
     def _items_at(self, places: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Which items' titles these places are in, bool [n_items]."""
