@@ -43,7 +43,7 @@ class Ingest:
     `known` is the sequence up to which memory holds what is in the store. Both callbacks run on the loop, always in
     order of sequence: `on_outside` for what other processes wrote, `on_written` for a group of our own. At most
     `max_waiting` rows wait, none longer than `wait_s`; `poll_s` is how late other processes' changes may be noticed.
-    `problem` is one that the start has met.
+    `problem` is one that the start has met, `others_wait` whether somebody has asked who goes first.
     """
 
     def __init__(
@@ -57,9 +57,10 @@ class Ingest:
         wait_s: float = 5.0,
         poll_s: float = 1.0,
         problem: str | None = None,
+        others_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         #: In whose turns requests for this are worked on, and answered.
-        self._turns = Turnstile()
+        self._turns = Turnstile(others_wait)
         self._store = store
         self._known = known
         self._on_written = on_written

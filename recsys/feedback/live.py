@@ -25,7 +25,7 @@ class LiveFeedback:
     """What was rated, said of items and forgotten. `overlay` and `items` belong to the event loop's thread.
 
     Until `start` has read the store, and if ingest is switched off, there is no feedback. `on_items` is told when
-    something was said of items, `on_shown` what was counted.
+    something was said of items, `on_shown` what was counted. While `others_wait`, ratings wait a little, too.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class LiveFeedback:
         clock: Callable[[], float] = time.time,
         on_items: Callable[[], None] = lambda: None,
         on_shown: Callable[[Sequence[Shown]], None] = lambda shown: None,
+        others_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self.enabled = enabled
         self.store = FeedbackStore(state, clock=clock)
@@ -49,6 +50,7 @@ class LiveFeedback:
         self._wait_s = wait_s
         self._on_items = on_items
         self._on_shown = on_shown
+        self._others_wait = others_wait
         self._ingest: Ingest | None = None
 
     @property
@@ -118,6 +120,7 @@ class LiveFeedback:
             max_waiting=self._max_waiting,
             wait_s=self._wait_s,
             problem=problem,
+            others_wait=self._others_wait,
         )
         self._ingest.start()
 

@@ -31,6 +31,7 @@ from recsys.settings import Settings
 from recsys.training.plan import plan_from
 from recsys.web import lives
 from recsys.web.admin import AdminRoutes
+from recsys.web.arrivals import Arrivals
 from recsys.web.auth import AdminAuth, read_keys, read_token, token_place
 from recsys.web.bucket import bucket_parts
 from recsys.web.catalogue import CatalogueRoutes
@@ -57,6 +58,7 @@ RETRAINER = web.AppKey("retrainer", Retrainer)
 TELEMETRY = web.AppKey("telemetry", Telemetry)
 HEALTH = web.AppKey("health", HealthRoutes)
 EVENTS = web.AppKey("events", EventHub)
+ARRIVALS = web.AppKey("arrivals", Arrivals)
 
 _WORKERS = 1
 _MB = 2**20
@@ -82,6 +84,7 @@ def build_app(settings: Settings) -> web.Application:
         else:
             guard.end()
 
+    arrivals = Arrivals()
     feedback = LiveFeedback(
         settings.paths.state,
         enabled=settings.feedback.enabled,
@@ -89,6 +92,7 @@ def build_app(settings: Settings) -> web.Application:
         wait_s=settings.feedback.wait_s,
         on_items=lambda: watcher.kick(),  # noqa: PLW0108  there is no watcher yet
         on_shown=telemetry.shown,
+        others_wait=arrivals.is_any,
     )
     viewers = Viewers(feedback)
     plan = plan_from(settings)
@@ -162,10 +166,12 @@ def build_app(settings: Settings) -> web.Application:
     auth, keys = AdminAuth(read_token(settings), sessions), read_keys(settings)
 
     common_headers = CommonHeaders(settings.cors.origins)
-    edge = Edge(telemetry, common_headers, log_access=settings.log.access, guard=guard, on_trip=watcher.condemn)
+    edge = Edge(
+        telemetry, common_headers, arrivals, log_access=settings.log.access, guard=guard, on_trip=watcher.condemn
+    )
     app = web.Application(client_max_size=settings.server.max_body_bytes)
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
-    app[COMMON_HEADERS], app[EVENTS] = common_headers, events
+    app[COMMON_HEADERS], app[EVENTS], app[ARRIVALS] = common_headers, events, arrivals
     app[BODY_TIMEOUT] = settings.server.body_timeout_s
     table = endpoints(
         PublicRoutes(slot, viewers, ids, workers),

@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 
 from recsys.errors import RecsysError
 from recsys.serving.guard import SwapGuard
+from recsys.web.arrivals import Arrivals
 from recsys.web.headers import REQUEST_ID, CommonHeaders
 from recsys.web.problems import from_http, render
 from recsys.web.telemetry import Telemetry
@@ -43,6 +44,7 @@ class Edge:
         self,
         telemetry: Telemetry,
         headers: CommonHeaders,
+        arrivals: Arrivals,
         *,
         log_access: bool,
         guard: SwapGuard,
@@ -50,6 +52,7 @@ class Edge:
     ) -> None:
         self._telemetry = telemetry
         self._headers = headers
+        self._arrivals = arrivals
         self._log_access = log_access
         self._guard = guard
         self._on_trip = on_trip
@@ -78,7 +81,7 @@ class Edge:
         resource.add_route("*", self._around(unmatched, "unmatched", asks_a_model=False))
 
     def _around(self, handler: Handler, route: str, *, asks_a_model: bool) -> Handler:
-        telemetry, headers, guard = self._telemetry, self._headers, self._guard
+        telemetry, headers, guard, arrivals = self._telemetry, self._headers, self._guard, self._arrivals
         prefix, numbers, log_access = self._prefix, self._numbers, self._log_access
 
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -87,6 +90,7 @@ class Edge:
             request_id = given if given and _SOUND_ID.fullmatch(given) else f"{prefix}-{next(numbers)}"
             request["request_id"] = request_id
             telemetry.in_flight += 1
+            arrivals.begun(connection := request.protocol)
             status = 499  # what is logged when the client went away
             try:
                 response = headers.preflight(request) or await handler(request)
@@ -96,6 +100,7 @@ class Edge:
                 status = response.status
             finally:
                 telemetry.in_flight -= 1
+                arrivals.ended(connection)
                 seconds = time.perf_counter() - started
                 method = request.method if route != "unmatched" else "any"
                 telemetry.observe(route, method, status, seconds)

@@ -12,7 +12,8 @@ from aiohttp import web
 from recsys.errors import SettingsError
 from recsys.serving.collector import collect_by_the_clock
 from recsys.settings import ServerSettings, Settings
-from recsys.web.app import EVENTS, HEALTH, TELEMETRY, build_app
+from recsys.web.app import ARRIVALS, EVENTS, HEALTH, TELEMETRY, build_app
+from recsys.web.arrivals import Arrivals
 from recsys.web.headers import REQUEST_ID
 from recsys.web.problems import HttpError, render
 
@@ -25,6 +26,18 @@ _log = structlog.get_logger(__name__)
 
 class _Connection(web.RequestHandler):
     """One connection. What is no HTTP never reaches the app; it is refused in the app's own form all the same."""
+
+    def __init__(self, arrivals: Arrivals, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self._arrivals = arrivals
+
+    def data_received(self, data: bytes) -> None:
+        self._arrivals.came(self, data)
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._arrivals.gone(self)
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -71,7 +84,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         await runner.setup()
-        listener = await _listen(runner, server)
+        listener = await _listen(runner, server, app[ARRIVALS])
         await stop.wait()
         _log.info("stopping")
         app[HEALTH].stopping = True
@@ -87,15 +100,16 @@ async def serve(settings: Settings) -> None:
     _log.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, server: ServerSettings) -> asyncio.Server:
+async def _listen(runner: web.AppRunner, server: ServerSettings, arrivals: Arrivals) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     manager: Any = runner.server
 
     def connect() -> _Connection:
         return _Connection(
+            arrivals,
             manager,
             loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # how aiohttp's own runner switches it off
+            access_log=None,  # how aiohttp's own runner switches it off
             keepalive_timeout=server.keepalive_s,
             max_line_size=_MAX_LINE_BYTES,
             max_field_size=_MAX_LINE_BYTES,

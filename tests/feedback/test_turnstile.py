@@ -1,5 +1,9 @@
 import asyncio
+from itertools import pairwise
 
+import pytest
+
+from recsys.feedback import turnstile
 from recsys.feedback.turnstile import Turnstile
 
 
@@ -63,3 +67,31 @@ async def test_who_was_cancelled_holds_nobody_up() -> None:
 
     assert cancelled.cancelled()
     assert passed == [0, 1, 2]
+
+
+async def test_others_who_wait_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turnstile, "_PATIENCE_S", 60.0)
+    others, passed = ["somebody"], list[int]()
+    turns = Turnstile(lambda: bool(others))
+    for number in range(2):
+        turns.call(passed.append, number)
+    while_they_wait = await passed_by_turn(passed, 10)
+    others.clear()
+    afterwards = await passed_by_turn(passed, 3)
+
+    assert while_they_wait == [[]] * 10
+    assert afterwards == [[], [0], [0, 1]]
+
+
+async def test_others_go_first_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turnstile, "_PATIENCE_S", 0.05)
+    passed = list[float]()
+    turns, loop = Turnstile(lambda: True), asyncio.get_running_loop()
+    began = loop.time()
+    for _ in range(3):
+        turns.call(lambda: passed.append(loop.time()))
+    async with asyncio.timeout(10):
+        while len(passed) < 3:  # noqa: ASYNC110  it is about turns
+            await asyncio.sleep(0)
+
+    assert all(later - earlier > 0.045 for earlier, later in pairwise([began, *passed]))
