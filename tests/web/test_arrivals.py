@@ -66,6 +66,20 @@ def test_who_has_gone_waits_no_more() -> None:
     assert not arrivals.is_any()
 
 
+def test_who_waits_for_long_holds_nobody_up() -> None:
+    now = [0.0]
+    arrivals = Arrivals(lambda: now[0])
+    arrivals.came("a", QUESTION)
+    now[0] = 0.04
+    arrivals.came("b", QUESTION)
+    now[0] = 0.06
+    b_waits = arrivals.is_any()
+    arrivals.begun("b")
+
+    assert b_waits
+    assert not arrivals.is_any()
+
+
 class NotedArrivals(Arrivals):
     """Notes what it is told, and whether somebody waits then."""
 
