@@ -40,11 +40,12 @@ class Proxy:
         return found
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def _two_free_ports() -> tuple[int, int]:
+    """Held at the same time, or they could be the same."""
+    with socket.socket() as one, socket.socket() as other:
+        for listener in (one, other):
+            listener.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def proxy(service: ServerProcess, tmp_path: Path) -> Iterator[Proxy]:
         ],
         capture_output=True, check=True,
     )  # fmt: skip
-    http_port, https_port = _free_port(), _free_port()
+    http_port, https_port = _two_free_ports()
     config = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text(encoding="utf-8")
     for there, here in (
         ("recsys:8000", service.address.removeprefix("http://")),
