@@ -12,7 +12,7 @@ import gc
 _LOOK_S = 0.1
 #: Looking at so many new objects takes 3 ms.
 _MANY = 10_000
-#: After how many seconds at the latest each generation is looked at, the oldest first. Each includes the younger ones.
+#: After how many seconds at the latest each generation is looked at. Each includes the younger ones.
 _EVERY_S = {2: 900.0, 1: 10.0, 0: 1.0}
 
 
@@ -31,11 +31,10 @@ async def collect_by_the_clock() -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
             now = loop.time()
-            due = (generation for generation, every_s in _EVERY_S.items() if now - looked_at[generation] >= every_s)
-            generation = next(due, None)
-            if generation is None and gc.get_count()[0] < _MANY:
+            due = [generation for generation, every_s in _EVERY_S.items() if now - looked_at[generation] >= every_s]
+            if not due and gc.get_count()[0] < _MANY:
                 continue
-            generation = generation or 0
+            generation = max(due, default=0)
             gc.collect(generation)
             looked_at |= dict.fromkeys(range(generation + 1), loop.time())
     finally:
