@@ -43,7 +43,7 @@ class Ingest:
     `known` is the sequence up to which memory holds what is in the store. Both callbacks run on the loop, always in
     order of sequence: `on_outside` for what other processes wrote, `on_written` for a group of our own. At most
     `max_waiting` rows wait, none longer than `wait_s`; `poll_s` is how late other processes' changes may be noticed.
-    `problem` is one that the start has met, `others_wait` whether somebody has asked who goes first.
+    `problem` is one that the start has met. Answers are given in `turns`.
     """
 
     def __init__(
@@ -57,10 +57,9 @@ class Ingest:
         wait_s: float = 5.0,
         poll_s: float = 1.0,
         problem: str | None = None,
-        others_wait: Callable[[], bool] = lambda: False,
+        turns: Turnstile | None = None,
     ) -> None:
-        #: In whose turns requests for this are worked on, and answered.
-        self._turns = Turnstile(others_wait)
+        self._turns = turns or Turnstile()
         self._store = store
         self._known = known
         self._on_written = on_written
@@ -88,10 +87,6 @@ class Ingest:
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
-
-    async def turn(self) -> None:
-        """Wait for a turn of the loop in which to look at what somebody wants to submit."""
-        await self._turns.turn()
 
     async def submit(self, change: Change) -> Outcome:
         """Return when the change is on disk and in memory.

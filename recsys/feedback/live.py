@@ -16,6 +16,7 @@ from recsys.feedback.changes import Change, Changes, Outcome, Shown
 from recsys.feedback.ingest import Ingest
 from recsys.feedback.overlay import Overlay
 from recsys.feedback.store import FeedbackStore
+from recsys.feedback.turnstile import Turnstile
 
 _log = structlog.get_logger(__name__)
 _NO_EVENTS = Events.of([])
@@ -25,7 +26,7 @@ class LiveFeedback:
     """What was rated, said of items and forgotten. `overlay` and `items` belong to the event loop's thread.
 
     Until `start` has read the store, and if ingest is switched off, there is no feedback. `on_items` is told when
-    something was said of items, `on_shown` what was counted. While `others_wait`, ratings wait a little, too.
+    something was said of items, `on_shown` what was counted. Answers are given in `turns`.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class LiveFeedback:
         clock: Callable[[], float] = time.time,
         on_items: Callable[[], None] = lambda: None,
         on_shown: Callable[[Sequence[Shown]], None] = lambda shown: None,
-        others_wait: Callable[[], bool] = lambda: False,
+        turns: Turnstile | None = None,
     ) -> None:
         self.enabled = enabled
         self.store = FeedbackStore(state, clock=clock)
@@ -50,7 +51,7 @@ class LiveFeedback:
         self._wait_s = wait_s
         self._on_items = on_items
         self._on_shown = on_shown
-        self._others_wait = others_wait
+        self._turns = turns or Turnstile()
         self._ingest: Ingest | None = None
 
     @property
@@ -120,7 +121,7 @@ class LiveFeedback:
             max_waiting=self._max_waiting,
             wait_s=self._wait_s,
             problem=problem,
-            others_wait=self._others_wait,
+            turns=self._turns,
         )
         self._ingest.start()
 
@@ -129,11 +130,6 @@ class LiveFeedback:
         if self._ingest is not None:
             await self._ingest.close(within_s)
             await asyncio.to_thread(self.store.close)
-
-    async def turn(self) -> None:
-        """Wait for a turn of the loop in which to look at what somebody wants to submit."""
-        if self._ingest is not None:
-            await self._ingest.turn()
 
     async def submit(self, change: Change) -> Outcome:
         """Return when a change is on disk and in memory. Errors: those of `Ingest.submit`."""

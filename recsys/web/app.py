@@ -14,6 +14,7 @@ from recsys.artifacts.servable import Servable
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
 from recsys.feedback.live import LiveFeedback
+from recsys.feedback.turnstile import Turnstile
 from recsys.jobs.events import EventHub
 from recsys.jobs.ledger import Job, Ledger
 from recsys.jobs.retention import Retention
@@ -59,6 +60,7 @@ TELEMETRY = web.AppKey("telemetry", Telemetry)
 HEALTH = web.AppKey("health", HealthRoutes)
 EVENTS = web.AppKey("events", EventHub)
 ARRIVALS = web.AppKey("arrivals", Arrivals)
+TURNS = web.AppKey("turns", Turnstile)
 
 _WORKERS = 1
 _MB = 2**20
@@ -85,6 +87,7 @@ def build_app(settings: Settings) -> web.Application:
             guard.end()
 
     arrivals = Arrivals()
+    turns = Turnstile(arrivals.is_any)
     feedback = LiveFeedback(
         settings.paths.state,
         enabled=settings.feedback.enabled,
@@ -92,7 +95,7 @@ def build_app(settings: Settings) -> web.Application:
         wait_s=settings.feedback.wait_s,
         on_items=lambda: watcher.kick(),  # noqa: PLW0108  there is no watcher yet
         on_shown=telemetry.shown,
-        others_wait=arrivals.is_any,
+        turns=turns,
     )
     viewers = Viewers(feedback)
     plan = plan_from(settings)
@@ -171,7 +174,7 @@ def build_app(settings: Settings) -> web.Application:
     )
     app = web.Application(client_max_size=settings.server.max_body_bytes)
     app[SLOT], app[WATCHER], app[RETRAINER], app[TELEMETRY], app[HEALTH] = slot, watcher, retrainer, telemetry, health
-    app[COMMON_HEADERS], app[EVENTS], app[ARRIVALS] = common_headers, events, arrivals
+    app[COMMON_HEADERS], app[EVENTS], app[ARRIVALS], app[TURNS] = common_headers, events, arrivals, turns
     app[BODY_TIMEOUT] = settings.server.body_timeout_s
     table = endpoints(
         PublicRoutes(slot, viewers, ids, workers),

@@ -41,7 +41,6 @@ class RatingRoutes:
 
     async def add_ratings(self, request: web.Request) -> web.Response:
         """Keep ratings: all of them, or none. They count in the very next answer."""
-        await self._feedback.turn()
         model = self._slot.take()
         body = await parse_body(RatingsRequest, request)
         _refuse(body.ratings, model, is_registered=self._is_registered, latest=self._feedback.clock() + _AHEAD_S)
