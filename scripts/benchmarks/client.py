@@ -43,6 +43,8 @@ class Job:
 
 @dataclass
 class Outcome:
+    """What came of a job. `answered` while it ran; what was due by then and answered afterwards has its latency too."""
+
     answered: int = 0
     failed: int = 0
     inconsistent: int = 0
@@ -87,8 +89,8 @@ class Load:
         now = time.perf_counter()
         outcome = self.outcome
         self.in_flight -= 1
+        outcome.answered += self.running
         if self.running or self.job.rate is not None:
-            outcome.answered += 1
             outcome.latencies_ms.append((now - connection.due) * 1e3)
         if status != b"200":
             self.failed(f"status {status.decode()}")

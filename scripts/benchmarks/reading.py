@@ -20,11 +20,11 @@ FIRST_TIME = 1_600_000_000
 RATINGS_S = 2_000
 WRITERS = 64
 _READERS = 32
-#: Connections that ask as fast as they are answered: so few that they take what the ratings leave, and no more.
-_FILLING = 2
+#: A rate is kept up with if so much of what is due was answered when the time is over.
+_KEPT_UP, _HALVINGS = 0.95, 5
 _MAX_P99_RATIO = 2.0
 _ASKED, _ANSWER_BYTES = "/api/v1/users/{user_id}/recommendations", 1000
-_WRITES = 250_000
+_WRITES = 360_000
 
 
 @dataclass
@@ -42,7 +42,7 @@ class _Ratings:
         yield
         self.client.tell_to_end()
         self.outcomes.append(sound(self.client.wait()))
-        self.sent += self.outcomes[-1].answered + WRITERS
+        self.sent += len(self.outcomes[-1].latencies_ms) + WRITERS
         if self.sent > _WRITES:
             raise RuntimeError("reading: too few requests were made beforehand")
 
@@ -76,8 +76,8 @@ def single_ratings(world: World, users: Sequence[str], n_ratings: int) -> list[b
 def _measured(
     world: World, what: str, server: Server, writer: LoadClient, asked: str, rate: float | None = None
 ) -> tuple[Row, float]:
-    """The row, and how many requests a second it was measured at: half of what the server answers beside ratings, or
-    `rate` on one that is only to be compared with. The server is stopped.
+    """The row, and how many requests a second it was measured at: half of what the server answers beside ratings, and
+    them too, or `rate` on one that is only to be compared with. The server is stopped.
     """
     blocks, seconds = (3, 2.0) if world.quick else (10, 3.0)
     ratings, rates = _Ratings(writer, server), []
@@ -86,10 +86,20 @@ def _measured(
         with ratings.coming_in():
             return sound(world.client.run(job))
 
+    def most() -> float:
+        """The highest rate at which questions and ratings are both answered as they come."""
+        low, high = 0.0, sound(world.client.run(Job(server.port, asked, 1.0, _READERS))).rate
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            reading = beside_ratings(Job(server.port, asked, 1.0, _READERS, rate=middle))
+            kept_up = min(reading.rate / middle, ratings.outcomes.pop().rate / RATINGS_S) > _KEPT_UP
+            low, high = (middle, high) if kept_up else (low, middle)
+        return (low + high) / 2
+
     def block(number: int) -> tuple[Callable[[], Outcome], Callable[[], Outcome]]:
         world.say(f"ratings: {what}, block {number + 1}")
         # measured again for each block, or work beside this one would make half the rate more than there is
-        rates.append(rate or beside_ratings(Job(server.port, asked, 1.0, _FILLING)).rate / 2)
+        rates.append(rate or most() / 2)
         job = Job(server.port, asked, seconds, _READERS, number * 101, rates[-1])
         return lambda: sound(world.client.run(job)), lambda: beside_ratings(job)
 
