@@ -20,11 +20,14 @@ FIRST_TIME = 1_600_000_000
 RATINGS_S = 2_000
 WRITERS = 64
 _READERS = 32
-#: A rate is kept up with if so much of what is due was answered when the time is over.
-_KEPT_UP, _HALVINGS = 0.95, 5
+#: A rate is kept up with if so much of what is due was answered when the time is over: a tenth of a second is left
+#: for what is under way.
+_KEPT_UP, _KEPT_UP_S, _HALVINGS = 0.95, 2.0, 5
+#: For so many blocks that rate is taken to be the same.
+_BLOCKS_A_RATE = 4
 _MAX_P99_RATIO = 2.0
 _ASKED, _ANSWER_BYTES = "/api/v1/users/{user_id}/recommendations", 1000
-_WRITES = 360_000
+_WRITES = 250_000
 
 
 @dataclass
@@ -88,18 +91,18 @@ def _measured(
 
     def most() -> float:
         """The highest rate at which questions and ratings are both answered as they come."""
-        low, high = 0.0, sound(world.client.run(Job(server.port, asked, 1.0, _READERS))).rate
+        low, high = 0.0, sound(world.client.run(Job(server.port, asked, _KEPT_UP_S, _READERS))).rate
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            reading = beside_ratings(Job(server.port, asked, 1.0, _READERS, rate=middle))
+            reading = beside_ratings(Job(server.port, asked, _KEPT_UP_S, _READERS, rate=middle))
             kept_up = min(reading.rate / middle, ratings.outcomes.pop().rate / RATINGS_S) > _KEPT_UP
             low, high = (middle, high) if kept_up else (low, middle)
         return (low + high) / 2
 
     def block(number: int) -> tuple[Callable[[], Outcome], Callable[[], Outcome]]:
         world.say(f"ratings: {what}, block {number + 1}")
-        # measured again for each block, or work beside this one would make half the rate more than there is
-        rates.append(rate or most() / 2)
+        # measured again now and then, or work beside this one would make half the rate more than there is
+        rates.append(rate or (most() / 2 if number % _BLOCKS_A_RATE == 0 else rates[-1]))
         job = Job(server.port, asked, seconds, _READERS, number * 101, rates[-1])
         return lambda: sound(world.client.run(job)), lambda: beside_ratings(job)
 
