@@ -8,11 +8,12 @@ from aiohttp import web
 
 from recsys.feedback.turnstile import Turnstile
 from recsys.web.arrivals import Arrivals
+from recsys.web.edge import WRITES
 from recsys.web.headers import REQUEST_ID
 from recsys.web.problems import HttpError, render
 
-#: How what takes turns begins.
-_WRITES = (b"POST /api/v1/ratings", b"POST /api/v1/events")
+#: How a request begins that takes turns.
+_TAKES_TURNS = tuple(f"POST {path}".encode() for path in WRITES)
 _log = structlog.get_logger(__name__)
 
 
@@ -30,7 +31,7 @@ class Connection(web.RequestHandler):
         self._held: list[bytes] = []
 
     def data_received(self, data: bytes) -> None:
-        if self._held or data.startswith(_WRITES):
+        if self._held or data.startswith(_TAKES_TURNS):
             self._held.append(data)
             if len(self._held) == 1:
                 self._turns.call(self._go_on)

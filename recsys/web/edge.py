@@ -25,7 +25,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SOUND_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 _MODEL_ROUTES = "/api/v1/"
 #: A full disk or a slow one is not the fault of a new model.
-_WRITES = ("/api/v1/ratings", "/api/v1/events")
+WRITES = ("/api/v1/ratings", "/api/v1/events")
 #: Nothing is wrong with these requests: they are logged once, where the reason is known, without anybody's id.
 _SAID_ELSEWHERE = ("model_not_ready", "too_many_listeners", "feedback_unavailable", "too_many_ratings")
 #: By itself aiohttp takes no braces where a name stands, but ids may have them.
@@ -61,7 +61,7 @@ class Edge:
 
     def add_route(self, app: web.Application, method: str, path: str, handler: Handler) -> None:
         """Route to a handler, through this edge."""
-        asks = path.startswith(_MODEL_ROUTES) and path not in _WRITES and method in ("GET", "HEAD", "POST")
+        asks = path.startswith(_MODEL_ROUTES) and path not in WRITES and method in ("GET", "HEAD", "POST")
         pattern = re.sub(r"{(\w+)}", rf"{{\1:{_NARROWER.get(path, _ANY_ID)}}}", path)
         app.router.add_route(method, pattern, self._around(handler, path, asks_a_model=asks))
 
