@@ -51,7 +51,7 @@ class LiveFeedback:
         self._wait_s = wait_s
         self._on_items = on_items
         self._on_shown = on_shown
-        self._turns = turns or Turnstile()
+        self._turns = turns
         self._ingest: Ingest | None = None
 
     @property

@@ -35,15 +35,14 @@ class Turnstile:
         not raise.
         """
         loop = asyncio.get_running_loop()
-        if self._taken:
-            self._waiting.append((loop.time(), callback, arguments))
-            return
-        self._taken = True
-        loop.call_soon(self._next)
-        if self._others_wait():
-            self._waiting.append((loop.time(), callback, arguments))
-        else:
+        is_free = not self._taken
+        if is_free:
+            self._taken = True
+            loop.call_soon(self._next)
+        if is_free and not self._others_wait():
             callback(*arguments)
+        else:
+            self._waiting.append((loop.time(), callback, arguments))
 
     def _next(self) -> None:
         if not self._waiting:
