@@ -38,7 +38,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         await runner.setup()
-        listener = await _listen(runner, server, app)
+        listener = await _listen(runner, server)
         await stop.wait()
         _log.info("stopping")
         app[HEALTH].stopping = True
@@ -54,8 +54,8 @@ async def serve(settings: Settings) -> None:
     _log.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, server: ServerSettings, app: web.Application) -> asyncio.Server:
-    loop = asyncio.get_running_loop()
+async def _listen(runner: web.AppRunner, server: ServerSettings) -> asyncio.Server:
+    loop, app = asyncio.get_running_loop(), runner.app
     manager: Any = runner.server
 
     def connect() -> Connection:

@@ -130,7 +130,7 @@ async def test_the_server_says_who_comes_and_who_is_answered(
     await runner.setup()
     try:
         async with asyncio.timeout(20):
-            listener = await _listen(runner, settings.server.model_copy(update={"port": 0}), app)
+            listener = await _listen(runner, settings.server.model_copy(update={"port": 0}))
             reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname()[:2])
             writer.write(QUESTION)
             answer = await reader.readuntil(b'{"status":"live"}')

@@ -91,7 +91,7 @@ async def served(others: Others, trained_sample: Path, tmp_path: Path) -> AsyncI
         async with asyncio.timeout(30):
             while app[SLOT].current is None:  # noqa: ASYNC110  only the model is there
                 await asyncio.sleep(0.01)
-            listener = await _listen(runner, settings.server.model_copy(update={"port": 0}), app)
+            listener = await _listen(runner, settings.server.model_copy(update={"port": 0}))
             assert runner.server is not None
             yield Served(app, runner.server, listener.sockets[0].getsockname()[:2])
             listener.close()
@@ -249,8 +249,8 @@ async def test_what_is_held_when_the_service_is_told_to_stop_is_answered(
         apps.append(build_app(settings))
         return apps[0]
 
-    async def listen(runner: web.AppRunner, settings: ServerSettings, app: web.Application) -> asyncio.Server:
-        listener = await _listen(runner, settings, app)
+    async def listen(runner: web.AppRunner, settings: ServerSettings) -> asyncio.Server:
+        listener = await _listen(runner, settings)
         ports.append(listener.sockets[0].getsockname()[1])
         return listener
 
