@@ -24,7 +24,7 @@ _READERS = 32
 #: for what is under way.
 _KEPT_UP, _KEPT_UP_S, _HALVINGS = 0.95, 2.0, 5
 #: For so many blocks that rate is taken to be the same.
-_BLOCKS_A_RATE = 4
+_SAME_RATE = 4
 _MAX_P99_RATIO = 2.0
 _ASKED, _ANSWER_BYTES = "/api/v1/users/{user_id}/recommendations", 1000
 _WRITES = 250_000
@@ -102,7 +102,7 @@ def _measured(
     def block(number: int) -> tuple[Callable[[], Outcome], Callable[[], Outcome]]:
         world.say(f"ratings: {what}, block {number + 1}")
         # measured again now and then, or work beside this one would make half the rate more than there is
-        rates.append(rate or (most() / 2 if number % _BLOCKS_A_RATE == 0 else rates[-1]))
+        rates.append(rate or (most() / 2 if number % _SAME_RATE == 0 else rates[-1]))
         job = Job(server.port, asked, seconds, _READERS, number * 101, rates[-1])
         return lambda: sound(world.client.run(job)), lambda: beside_ratings(job)
 
