@@ -170,6 +170,7 @@ ASKED: dict[str, Callable[[ServedModel, int], object]] = {
     "search for a rare word": lambda model, attempt: search(model, f"number {1234 + attempt}"),
     "search for a common word": lambda model, _: search(model, "the of"),
     "search for a letter": lambda model, _: search(model, "a"),
+    "search for a digit": lambda model, _: search(model, "1"),
 }
 
 
