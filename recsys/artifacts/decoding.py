@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from recsys.artifacts.contents import Contents, ModelDescription, TopLists
-from recsys.artifacts.turns import yield_to_loop
+from recsys.artifacts.turns import settle, settled, yield_to_loop
 from recsys.datasets.ratings import Catalogue, Int64
 from recsys.errors import VersionInvalidError
 from recsys.models.item_item import DenseItemItem, ItemItem, SparseItemItem
 
 #: Parsers hold the GIL: 20,000 lines at once would stall the server's loop.
 _LINES_AT_ONCE = 50
+_IDS_AT_ONCE = 2000
 _CHECK_AT_ONCE = 2**18
 _MAX_YEAR = 9999
 _Year = Annotated[int, Field(ge=-_MAX_YEAR, le=_MAX_YEAR)]
@@ -113,7 +114,7 @@ class _Reader:
                 column.extend(values)
             columns[3][-len(rows) :] = [known.setdefault(genres, genres) for genres in columns[3][-len(rows) :]]
         self._unique("items.jsonl", columns[0])
-        return Catalogue(*(tuple(column) for column in columns))
+        return Catalogue(*(self._fixed(column) for column in columns))
 
     def user_ids(self) -> tuple[str, ...]:
         users: list[Any] = []
@@ -125,15 +126,25 @@ class _Reader:
         if not all(isinstance(user, str) and user for user in users):
             raise VersionInvalidError("users.jsonl: a line is not an id")
         self._unique("users.jsonl", users)
-        return tuple(users)
+        return self._fixed(users)
 
     def _unique(self, name: str, ids: list[str]) -> None:
-        if len(set(ids)) != len(ids):
+        different: set[str] = set()
+        settle()
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            different.update(ids[start : start + _IDS_AT_ONCE])
+            self._pause()
+        if len(different) != len(ids):
             raise VersionInvalidError(f"{name}: an id stands there twice")
+
+    def _fixed(self, column: list[Any]) -> tuple[Any, ...]:
+        self._pause()
+        return settled(column)
 
     def _lines(self, name: str) -> Iterator[bytes]:
         """Give the lines a few at a time, as one JSON array."""
         content = bytes(self._take(name))
+        settle()  # the lists that these lines will go into
         start = 0
         while start < len(content):
             end = start

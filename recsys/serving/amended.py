@@ -5,10 +5,12 @@ Pure, and runs in a thread: nothing here is read from disk, and the model it sta
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from recsys.artifacts.servable import Servable
+from recsys.artifacts.turns import settle, settled
 from recsys.datasets.events import ItemChange
 from recsys.datasets.ratings import Catalogue, Float32, Int32, freeze
 from recsys.models.content import content_neighbours
@@ -35,7 +37,11 @@ def amended(servable: Servable, amendments: Amendments, *, pause: Callable[[], N
     if not amendments.items:
         return servable
     contents, index = servable.contents, dict(servable.item_index)
-    rows = list(zip(*vars(contents.catalogue).values(), strict=True))
+    columns: list[list[Any]] = []
+    for column in vars(contents.catalogue).values():
+        columns.append(list(column))
+        settle()
+        pause()
     withdrawn: list[int] = []
     registered: list[int] = []
     for change in amendments.items:
@@ -47,15 +53,17 @@ def amended(servable: Servable, amendments: Amendments, *, pause: Callable[[], N
             continue
         row = (change.item_id, change.title, change.year, change.genres, change.imdb_id, change.tmdb_id)
         if item is None:
-            index[change.item_id] = item = len(rows)
-            rows.append(row)
-        else:
-            rows[item] = row
+            index[change.item_id] = item = len(columns[0])
+            for column in columns:
+                column.append(None)
+        for column, value in zip(columns, row, strict=True):
+            column[item] = value
         registered.append(item)
         pause()
-    catalogue = Catalogue(*(tuple(column) for column in zip(*rows, strict=True)))
-    counts: Int32 = np.pad(contents.rating_counts, (0, len(rows) - contents.rating_counts.size))
-    popularity: Float32 = np.pad(contents.popularity, (0, len(rows) - contents.popularity.size))
+    catalogue = Catalogue(*map(settled, columns))
+    n_new = catalogue.n_items - contents.catalogue.n_items
+    counts: Int32 = np.pad(contents.rating_counts, (0, n_new))
+    popularity: Float32 = np.pad(contents.popularity, (0, n_new))
     popularity[withdrawn] = -np.inf
     recommender = servable.recommender
     neighbours = content_neighbours(

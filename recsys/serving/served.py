@@ -13,7 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from recsys.artifacts.servable import Servable
-from recsys.artifacts.turns import yield_to_loop
+from recsys.artifacts.turns import settle, settled, yield_to_loop
 from recsys.datasets.ratings import Int32, freeze
 from recsys.models.recommend import History, Scores
 from recsys.models.topk import rank, top_k
@@ -264,16 +264,17 @@ def _cutoff(servable: Servable, store_id: str) -> int:
     return cutoff.sequence if cutoff is not None and cutoff.store_id == store_id else 0
 
 
-def _fragments(servable: Servable, pause: Callable[[], None]) -> list[bytes]:
+def _fragments(servable: Servable, pause: Callable[[], None]) -> tuple[bytes, ...]:
     """The JSON of each item without its braces, so that an answer is a join."""
     catalogue = servable.contents.catalogue
     fragments: list[bytes] = []
+    settle()
     rows = zip(catalogue.item_ids, catalogue.titles, catalogue.years, catalogue.genres, strict=True)
     for number, (item_id, title, year, genres) in enumerate(rows):
         fragments.append(orjson.dumps({"item_id": item_id, "title": title, "year": year, "genres": genres})[1:-1])
         if number % _CHUNK == 0:
             pause()
-    return fragments
+    return settled(fragments)
 
 
 def _genre_masks(

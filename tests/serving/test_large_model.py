@@ -1,6 +1,7 @@
 """20,000 items: the event loop comes round while one is loaded, verified and swapped in, and while one is asked."""
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,9 +20,11 @@ from recsys.artifacts.manifest import DataSummary, FileRecord, Manifest
 from recsys.artifacts.servable import Servable, load_servable, make_golden
 from recsys.artifacts.store import ModelStore
 from recsys.artifacts.version import Version
+from recsys.datasets.events import ItemChange
 from recsys.datasets.ratings import Catalogue
 from recsys.feedback.live import LiveFeedback
 from recsys.models.item_item import SparseItemItem
+from recsys.serving.amended import Amendments
 from recsys.serving.collector import collect_by_the_clock
 from recsys.serving.served import ServedModel, Viewer
 from recsys.serving.viewers import Viewers
@@ -33,6 +36,7 @@ from recsys.web.schemas import RecommendationQuery
 
 N_ITEMS, N_USERS, KEPT = 20_000, 20_000, 200
 GENRES = ("Drama", "Comedy", "Action", "Horror", "Romance", "Sci-Fi", "War", "Western")
+NEW_FILM = ItemChange("new", "New Here", 2026, ("Drama",), None, None, withdrawn=False, sequence=0)
 #: Other work shares the processor, and a descheduled process looks like a blocked loop: what blocks the loop blocks it
 #: every time, so the best of a few attempts tells one from the other.
 ATTEMPTS = 6
@@ -124,6 +128,28 @@ async def test_the_loop_is_never_held_up_by_a_load_a_check_or_a_swap(large_versi
             break
 
     assert min(longest_s) < 0.010, longest_s
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [(), (NEW_FILM,)], ids=["as it is", "amended"])
+def test_the_cycle_collector_never_goes_through_a_models_columns(
+    large_version: Path, changes: tuple[ItemChange, ...]
+) -> None:
+    """It would, once for each, with the GIL: 10 ms if it meets them all at once."""
+    gc.collect()
+    gc.disable()  # by itself it looks so often that it meets them one by one
+    try:
+        servable = load_servable(large_version, pause=lambda: None)
+        model = ServedModel(servable, amendments=Amendments(changes), pause=lambda: None)
+    finally:
+        gc.enable()
+    contents = model.servable.contents
+
+    for large in (*vars(contents.catalogue).values(), contents.user_ids, model.fragments):
+        assert len(large) >= N_ITEMS
+        assert not gc.is_tracked(large)
+    for index in (model.item_index, model.user_index):
+        assert not gc.is_tracked(index)
 
 
 @pytest.fixture(scope="module")
