@@ -114,7 +114,7 @@ class _Reader:
                 column.extend(values)
             columns[3][-len(rows) :] = [known.setdefault(genres, genres) for genres in columns[3][-len(rows) :]]
         self._unique("items.jsonl", columns[0])
-        return Catalogue(*(self._fixed(column) for column in columns))
+        return Catalogue(*map(settled, columns))
 
     def user_ids(self) -> tuple[str, ...]:
         users: list[Any] = []
@@ -126,7 +126,7 @@ class _Reader:
         if not all(isinstance(user, str) and user for user in users):
             raise VersionInvalidError("users.jsonl: a line is not an id")
         self._unique("users.jsonl", users)
-        return self._fixed(users)
+        return settled(users)
 
     def _unique(self, name: str, ids: list[str]) -> None:
         different: set[str] = set()
@@ -136,10 +136,6 @@ class _Reader:
             self._pause()
         if len(different) != len(ids):
             raise VersionInvalidError(f"{name}: an id stands there twice")
-
-    def _fixed(self, column: list[Any]) -> tuple[Any, ...]:
-        self._pause()
-        return settled(column)
 
     def _lines(self, name: str) -> Iterator[bytes]:
         """Give the lines a few at a time, as one JSON array."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import TypeVar
 
-Entry = TypeVar("Entry")
+Element = TypeVar("Element")
 _WORK_S, _PAUSE_S = 0.0005, 0.001
 _turn = threading.local()
 
@@ -22,14 +22,14 @@ def settle() -> None:
     """Let the cycle collector look at what is new, while that is little: whoever fills a large list or set calls this
     when it is still empty.
 
-    It goes through all entries of what is new, 20,000 of them in up to a millisecond, with the GIL: the columns of a
+    It goes through all elements of what is new, 20,000 of them in up to a millisecond, with the GIL: the columns of a
     catalogue, met all at once, would keep the loop for 10. What it has met it seldom looks at again.
     """
     gc.collect(0)
 
 
-def settled(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+def settled(elements: Iterable[Element]) -> tuple[Element, ...]:
     """Make a large tuple. The collector looks at it now, and if it holds texts or numbers alone, never again."""
-    made = tuple(entries)
+    made = tuple(elements)
     settle()
     return made

@@ -37,11 +37,11 @@ def amended(servable: Servable, amendments: Amendments, *, pause: Callable[[], N
     if not amendments.items:
         return servable
     contents, index = servable.contents, dict(servable.item_index)
-    columns: list[list[Any]] = []
-    for column in vars(contents.catalogue).values():
-        columns.append(list(column))
-        settle()
-        pause()
+    known = vars(contents.catalogue).values()
+    columns: list[list[Any]] = [[] for _ in known]
+    settle()
+    for column, values in zip(columns, known, strict=True):
+        column.extend(values)
     withdrawn: list[int] = []
     registered: list[int] = []
     for change in amendments.items:
