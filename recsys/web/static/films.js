@@ -35,16 +35,25 @@ export function films({ scale, rating, onrate }) {
         return made;
       }
       old.classList.remove("fresh");
-      old.querySelector(".because")?.remove();
-      const because = reason(film);
-      if (because) old.append(because);
+      const said = old.querySelector(".because"), because = reason(film);
+      if (said?.textContent !== because?.textContent) {
+        said?.remove();
+        if (because) old.append(because);
+      }
       return old;
     });
     const stays = focused && cards.includes(focused);
     const active = document.activeElement;
-    list.replaceChildren(...cards);
+    arrange(list, cards);
     if (stays) active.focus({ preventScroll: true });
     else if (place >= 0) (cards[Math.min(place, cards.length - 1)]?.querySelector(".open") ?? $("main")).focus({ preventScroll: true });
+  }
+
+  /** Make these the list's children. One that is in its place is not touched: a browser would style and lay it out anew. */
+  function arrange(list, cards) {
+    const wanted = new Set(cards);
+    for (const old of [...list.children]) if (!wanted.has(old)) old.remove();
+    for (const [place, made] of cards.entries()) if (list.children[place] !== made) list.insertBefore(made, list.children[place] ?? null);
   }
 
   /** Open the dialog of a film. */

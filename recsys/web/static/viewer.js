@@ -51,8 +51,9 @@ async function rate(film, rating) {
     showEverywhere(film.item_id, before);
     return failed(error, () => rate(film, rating));
   }
-  drawPerson();
-  await recommend(rating === null ? `Took ${film.title} back.` : `Rated ${film.title}.`);
+  const shown = recommend(rating === null ? `Took ${film.title} back.` : `Rated ${film.title}.`);
+  drawPerson(); // while the answer is on its way
+  await shown;
   performance.mark("recommended");
 }
 
