@@ -11,12 +11,16 @@ import structlog
 def show_progress(title: str) -> Iterator[Callable[[str, float], None]]:
     """Give a function that takes a stage's name and a share from 0 to 1."""
     if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress
+        from tqdm import tqdm
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=1.0)
-            yield lambda stage, share: bar.update(task, completed=share, description=f"{title}: {stage}")
+        with tqdm(total=1.0, desc=title, leave=False, bar_format="{desc} |{bar}| {percentage:3.0f} % {elapsed}") as bar:
+
+            def draw(stage: str, share: float) -> None:
+                bar.update(share - bar.n)
+                if bar.desc != (about := f"{title}: {stage}"):
+                    bar.set_description_str(about)  # at once
+
+            yield draw
     else:
         log, last = structlog.get_logger("recsys"), ""
 
