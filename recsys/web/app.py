@@ -4,6 +4,7 @@ Read `build_app` from top to bottom to know what runs in the process. How it is 
 """
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -12,6 +13,7 @@ from aiohttp import web
 from recsys.artifacts.marks import Marks
 from recsys.artifacts.servable import Servable
 from recsys.artifacts.store import ModelStore
+from recsys.artifacts.turns import yield_to_loop
 from recsys.artifacts.version import Version
 from recsys.feedback.live import LiveFeedback
 from recsys.feedback.turnstile import Turnstile
@@ -108,11 +110,12 @@ def build_app(settings: Settings) -> web.Application:
     )
     sync = bucket.sync if bucket else None
 
-    def build(servable: Servable, *, fingerprint: str) -> ServedModel:
+    def build(servable: Servable, *, fingerprint: str, pause: Callable[[], None] = yield_to_loop) -> ServedModel:
         sequence = feedback.items_sequence  # first: what is said meanwhile is then amended, not missed
         return ServedModel(
             servable,
             fingerprint=fingerprint,
+            pause=pause,
             store_id=feedback.overlay.store_id,
             amendments=Amendments(tuple(feedback.items.values()), sequence),
             score_cache_bytes=settings.serving.score_cache_mb * _MB,
@@ -192,7 +195,8 @@ def build_app(settings: Settings) -> web.Application:
         if endpoint.method == "GET" and not endpoint.streams:
             edge.add_route(app, "HEAD", endpoint.path, guarded(endpoint, auth, keys))
     template = settings.pages.poster_template
-    for path, handler in (pages(build_openapi(table), poster_template=template) | posters(slot, template)).items():
+    shown = pages(lambda: build_openapi(table), poster_template=template) | posters(slot, template)
+    for path, handler in shown.items():
         edge.add_route(app, "GET", path, handler)
         edge.add_route(app, "HEAD", path, handler)
     edge.add_unmatched(app)

@@ -5,12 +5,12 @@ Nothing validates answers at run time. Must not import aiohttp.
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from recsys.web.shapes import Health, JobOut, ModelStates
+from recsys.web.shapes import Health, JobOut, ModelStates, Shape
 
 
-class ImportedItem(BaseModel):
+class ImportedItem(Shape):
     item_id: str
     title: str
     year: int | None
@@ -20,20 +20,20 @@ class ImportedItem(BaseModel):
     by: Literal["imdb", "tmdb", "title"] = Field(description="what it was found by")
 
 
-class NotImported(BaseModel):
+class NotImported(Shape):
     title: str
     year: int | None
     given: str
     why: str
 
 
-class ImportCounts(BaseModel):
+class ImportCounts(Shape):
     ratings: int
     matched: int
     unmatched: int
 
 
-class ImportAnswer(BaseModel):
+class ImportAnswer(Shape):
     model_version: str
     format: Literal["imdb", "letterboxd", "trakt"]
     matched: list[ImportedItem]
@@ -41,11 +41,11 @@ class ImportAnswer(BaseModel):
     counts: ImportCounts
 
 
-class SignedIn(BaseModel):
+class SignedIn(Shape):
     signed_in: bool
 
 
-class MeasuredVersion(BaseModel):
+class MeasuredVersion(Shape):
     version: str
     created_at: str
     headline: str
@@ -54,12 +54,12 @@ class MeasuredVersion(BaseModel):
     checks: list[dict[str, Any]]
 
 
-class MinuteOfTraffic(BaseModel):
+class MinuteOfTraffic(Shape):
     requests: int
     errors: int
 
 
-class TrafficOut(BaseModel):
+class TrafficOut(Shape):
     per_second: float
     errors_per_minute: float
     requests: int
@@ -69,19 +69,19 @@ class TrafficOut(BaseModel):
     by_minute: list[MinuteOfTraffic]
 
 
-class HourOfRatings(BaseModel):
+class HourOfRatings(Shape):
     hour: str
     ratings: int
 
 
-class AdminAction(BaseModel):
+class AdminAction(Shape):
     at: str
     action: str
     remote: str | None
     details: dict[str, Any]
 
 
-class Overview(BaseModel):
+class Overview(Shape):
     at: str
     health: Health
     models: ModelStates

@@ -1,9 +1,10 @@
 """The pages that come with the package: the viewer's, the operator's, the API's, and what they need.
 
-No outside address. Read, given hashed names and compressed once at start, then answered from memory; names are a fixed
-table, never a path from a request.
+No outside address. Read, given hashed names and compressed once at start (the OpenAPI document when it is first asked
+for), then answered from memory; names are a fixed table, never a path from a request.
 """
 
+import asyncio
 import gzip
 import hashlib
 import re
@@ -51,8 +52,9 @@ class Part:
         return cls(content, content_type, gzip.compress(content, 9, mtime=0), _hash(content))
 
 
-def pages(openapi: dict[str, object], *, poster_template: str | None = None) -> dict[str, Handler]:
-    """Give the handler of each page, of its parts, and of the OpenAPI document, by its address.
+def pages(openapi: Callable[[], dict[str, object]], *, poster_template: str | None = None) -> dict[str, Handler]:
+    """Give the handler of each page, of its parts, and of the OpenAPI document, by its address. `openapi` makes the
+    document when it is first asked for, in a thread.
 
     With a template for posters, images of its host are allowed; nothing else ever is.
     """
@@ -68,8 +70,12 @@ def pages(openapi: dict[str, object], *, poster_template: str | None = None) -> 
         handlers[f"/static/{name}"] = _sending(static.part(name), _LOOK_AGAIN, policy)
         handlers[static.address(name)] = _sending(static.part(name), _FOR_EVER, policy)
     handlers["/favicon.ico"] = handlers["/static/icon.svg"]
-    document = Part.of(orjson.dumps(openapi, option=orjson.OPT_INDENT_2), "application/json")
-    return handlers | {"/openapi.json": _sending(document, _LOOK_AGAIN, policy)}
+
+    def document() -> Handler:
+        content = orjson.dumps(openapi(), option=orjson.OPT_INDENT_2)
+        return _sending(Part.of(content, "application/json"), _LOOK_AGAIN, policy)
+
+    return handlers | {"/openapi.json": _made_once(document)}
 
 
 def posters(slot: Slot, template: str | None) -> dict[str, Handler]:
@@ -145,6 +151,20 @@ def _sending(part: Part, caching: str, policy: str) -> Handler:
             )
         body = part.compressed if pack else part.content
         return web.Response(body=body, headers={"Content-Type": part.content_type, **headers})
+
+    return send
+
+
+def _made_once(make: Callable[[], Handler]) -> Handler:
+    """A handler that the first request has made, in a thread, and those beside it wait for."""
+    turn = asyncio.Lock()
+    made: list[Handler] = []
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        async with turn:
+            if not made:
+                made.append(await asyncio.to_thread(make))
+        return await made[0](request)
 
     return send
 

@@ -10,13 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field
 Strategy = Literal["personalized", "blended", "popular"]
 
 
-class Contribution(BaseModel):
+class Shape(BaseModel):
+    """Built when it is first asked about, which is when the document is: a start has no use for it."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Contribution(Shape):
     item_id: str
     title: str
     contribution: float
 
 
-class ItemOut(BaseModel):
+class ItemOut(Shape):
     item_id: str
     title: str
     year: int | None
@@ -31,7 +37,7 @@ class RecommendedItem(ItemOut):
     popularity: float = Field(default=0.0, description="with explain, in a blended answer: the rest of the score")
 
 
-class StatelessAnswer(BaseModel):
+class StatelessAnswer(Shape):
     model_version: str
     strategy: Strategy
     items: list[RecommendedItem]
@@ -39,7 +45,7 @@ class StatelessAnswer(BaseModel):
     ignored: list[str] = Field(description="items that the model does not know")
 
 
-class UserAnswer(BaseModel):
+class UserAnswer(Shape):
     user_id: str
     model_version: str
     strategy: Strategy
@@ -47,13 +53,13 @@ class UserAnswer(BaseModel):
     recommendation_id: str = Field(default="", description="for POST /api/v1/events, if switched on")
 
 
-class BatchResult(BaseModel):
+class BatchResult(Shape):
     user_id: str
     strategy: Strategy
     items: list[RecommendedItem]
 
 
-class BatchAnswer(BaseModel):
+class BatchAnswer(Shape):
     model_version: str
     results: list[BatchResult]
 
@@ -65,49 +71,49 @@ class ItemDetail(ItemOut):
     liked_share: float = Field(description="share of all users who rated it with at least four stars of five")
 
 
-class ItemList(BaseModel):
+class ItemList(Shape):
     items: list[ItemOut]
     total: int
 
 
-class Accepted(BaseModel):
+class Accepted(Shape):
     accepted: int
     duplicates: int = Field(description="resends of an event_id, or of what was counted already")
 
 
-class UserRating(BaseModel):
+class UserRating(Shape):
     item_id: str
     rating: float
     timestamp: str | None = Field(description="null for a rating of a file without times")
     source: Literal["file", "api"]
 
 
-class UserRatingList(BaseModel):
+class UserRatingList(Shape):
     ratings: list[UserRating]
 
 
-class RatingDeleted(BaseModel):
+class RatingDeleted(Shape):
     user_id: str
     item_id: str
     deleted: Literal[True]
 
 
-class UserForgotten(BaseModel):
+class UserForgotten(Shape):
     forgotten: Literal[True]
 
 
-class ItemWithdrawn(BaseModel):
+class ItemWithdrawn(Shape):
     item_id: str
     withdrawn: Literal[True]
 
 
-class Share(BaseModel):
+class Share(Shape):
     value: float | None = Field(description="null without an impression")
     low: float
     high: float
 
 
-class QualityRow(BaseModel):
+class QualityRow(Shape):
     model_version: str
     strategy: Strategy
     impressions: int
@@ -116,19 +122,19 @@ class QualityRow(BaseModel):
     click_through: Share = Field(description="clicks of impressions, with a 95 % interval")
 
 
-class Quality(BaseModel):
+class Quality(Shape):
     items: list[QualityRow]
     total: int
     enabled: bool = Field(description="whether answers carry a recommendation_id")
 
 
-class Scale(BaseModel):
+class Scale(Shape):
     low: float
     high: float
     step: float
 
 
-class GenreList(BaseModel):
+class GenreList(Shape):
     items: list[str]
     total: int
     scale: Scale = Field(description="of the data set's ratings")
@@ -139,17 +145,17 @@ class ScoredItem(ItemOut):
     score: float
 
 
-class ScoredItemList(BaseModel):
+class ScoredItemList(Shape):
     items: list[ScoredItem]
     total: int
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(Shape):
     where: str
     problem: str
 
 
-class ProblemOut(BaseModel):
+class ProblemOut(Shape):
     type: str
     title: str
     status: int
@@ -163,7 +169,7 @@ class ProblemOut(BaseModel):
 JobStatus = Literal["queued", "running", "accepted", "rejected", "failed", "timed_out", "cancelled"]
 
 
-class JobSummary(BaseModel):
+class JobSummary(Shape):
     job_id: str
     asked_because: str
     status: JobStatus
@@ -180,17 +186,17 @@ class JobOut(JobSummary):
     checks: list[dict[str, Any]] = Field(description="what the gate looked at")
 
 
-class JobStarted(BaseModel):
+class JobStarted(Shape):
     job_id: str
     status: JobStatus
 
 
-class JobList(BaseModel):
+class JobList(Shape):
     items: list[JobOut]
     total: int
 
 
-class ModelState(BaseModel):
+class ModelState(Shape):
     model_config = ConfigDict(extra="allow")
 
     version: str
@@ -199,7 +205,7 @@ class ModelState(BaseModel):
     served: bool
 
 
-class ModelStates(BaseModel):
+class ModelStates(Shape):
     items: list[ModelState]
     total: int
     served: str | None
@@ -210,34 +216,34 @@ class ModelStates(BaseModel):
     strangers: list[str] = Field(description="names in the models directory that the store did not make")
 
 
-class RetrainingHealth(BaseModel):
+class RetrainingHealth(Shape):
     enabled: bool
     running: JobSummary | None
     last: JobSummary | None
     next_run: str | None
 
 
-class FeedbackHealth(BaseModel):
+class FeedbackHealth(Shape):
     enabled: bool
     ratings: int = Field(description="that came in over HTTP or by import, taken back or not")
     waiting: int = Field(description="rows that wait to be written")
     problem: str | None = Field(description="why ratings cannot be kept now")
 
 
-class VersionProblem(BaseModel):
+class VersionProblem(Shape):
     version: str
     reason: str
     since: str
 
 
-class PointerOut(BaseModel):
+class PointerOut(Shape):
     version: str
     generation: int
     who: str
     when: str
 
 
-class SyncHealth(BaseModel):
+class SyncHealth(Shape):
     bucket: str
     role: Literal["pull", "train", "both"]
     reachable: bool | None = Field(description="null until it was asked for the first time")
@@ -250,7 +256,7 @@ class SyncHealth(BaseModel):
     single_writer: bool = Field(description="the store ignores conditional writes: only one service may train")
 
 
-class Health(BaseModel):
+class Health(Shape):
     status: Literal["ok", "degraded", "starting"]
     detail: str | None
     version: str
@@ -266,11 +272,11 @@ class Health(BaseModel):
     sync: SyncHealth | None = Field(description="null without a bucket")
 
 
-class Liveness(BaseModel):
+class Liveness(Shape):
     status: Literal["live"]
 
 
-class Readiness(BaseModel):
+class Readiness(Shape):
     status: Literal["ready", "starting", "stopping"]
     model_version: str | None
     stage: str | None = Field(description="what the first model is waiting for")

@@ -1,10 +1,16 @@
 """The front page, the API's page and what they load: no outside address, and nothing that a browser should not run."""
 
+import asyncio
 import re
+import threading
 from html.parser import HTMLParser
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from service import ServerProcess
+
+from recsys.web.pages import pages
 
 pytest_plugins = ["http_server"]
 PAGES = {"/": "text/html", "/admin": "text/html", "/docs": "text/html"}
@@ -124,3 +130,20 @@ def test_the_example_bodies_of_the_api_page_are_taken(server: ServerProcess) -> 
     assert with_body
     for name in with_body:
         assert re.search(rf'^  {name}: [{{"]', script, re.MULTILINE), f"no example for {name}"
+
+
+async def test_the_document_of_the_api_is_made_once_in_a_thread() -> None:
+    made_in = []
+
+    def make() -> dict[str, object]:
+        made_in.append(threading.current_thread())
+        return {"openapi": "3.1.0"}
+
+    handler = pages(make)["/openapi.json"]
+    assert made_in == []
+    request = make_mocked_request("GET", "/openapi.json")
+    answers: list[web.StreamResponse] = await asyncio.gather(*[handler(request) for _ in range(5)])
+
+    assert len(made_in) == 1
+    assert made_in[0] is not threading.main_thread()
+    assert len({answer.headers["ETag"] for answer in answers}) == 1
