@@ -214,8 +214,14 @@ class LoadClient:
 
 
 def clean_environment() -> dict[str, str]:
-    """This environment without settings, which would change what is measured."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("RECSYS_")}
+    """This environment without what would change what is measured: settings, and that code is compiled at each start,
+    as it is nowhere where it runs: the image holds it compiled.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RECSYS_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
 
 
 def free_port() -> int:
