@@ -65,8 +65,9 @@ for name in sys.argv[1:]:
     @pytest.mark.parametrize(
         "module", ["recsys.web.app", "recsys.cli.serve", "recsys.cli.models", "recsys.jobs.retrain"]
     )
-    def test_what_the_server_runs_loads_neither_pandas_nor_scipy(self, module: str) -> None:
-        done = alone(f"import sys, {module}; print(*{{'pandas', 'scipy', 'aiobotocore'}} & set(sys.modules))")
+    def test_what_the_server_runs_loads_nothing_that_few_need(self, module: str) -> None:
+        seldom = {"pandas", "scipy", "aiobotocore", "apscheduler.schedulers", "tqdm"}
+        done = alone(f"import sys, {module}; print(*{seldom} & set(sys.modules))")
 
         assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
 
@@ -76,6 +77,23 @@ for name in sys.argv[1:]:
         done = alone(f"import sys, {module}; print('numpy' in sys.modules)")
 
         assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+    @pytest.mark.parametrize("place", [None, "/etc/ssl/certs/ca-certificates.crt"])
+    def test_a_start_reads_no_certificates_and_leaves_the_environment_as_it_was(self, place: str | None) -> None:
+        code = f"""
+import os, sys
+os.environ.pop("SSL_CERT_FILE", None)
+if {place!r}: os.environ["SSL_CERT_FILE"] = {place!r}
+from recsys.cli import main
+before = dict(os.environ)
+with main._no_certificates():
+    import recsys.cli.serve
+from aiohttp.connector import _SSL_CONTEXT_VERIFIED as trusting
+print(trusting.cert_store_stats()["x509_ca"], trusting.get_ca_certs(), before == dict(os.environ))
+"""
+        done = alone(code)
+
+        assert (done.returncode, done.stdout) == (0, "0 [] True\n"), done.stderr
 
     def test_the_environment_is_read_in_one_place(self) -> None:
         """`cli.settings` hands it to `load_settings`; BLAS must be capped through it before numpy is loaded."""

@@ -18,6 +18,10 @@ def yield_to_loop() -> None:
         _turn.began = time.perf_counter()
 
 
+def go_on() -> None:
+    """What is called instead while nobody is answered yet: a start need not wait for itself."""
+
+
 def settle() -> None:
     """Let the cycle collector look at what is new, while that is little: whoever fills a large list or set calls this
     when it is still empty.

@@ -5,15 +5,19 @@ when numpy is loaded, which is after the settings are known.
 """
 
 import argparse
+import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from recsys import __version__
 from recsys.errors import RecsysError
 
 _BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+#: Where OpenSSL looks for the authorities that it trusts.
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _EPILOG = "Settings come from RECSYS_<SECTION>__<NAME> and config/*.toml; README.md lists them."
 
 
@@ -173,7 +177,9 @@ def _serve(parsed: argparse.Namespace) -> int:
         from recsys.cli.reload import run_reloading
 
         return run_reloading(parsed.data, parsed.host, parsed.port)
-    from recsys.cli.serve import run
+    gc.disable()  # what is imported stays; `collect_by_the_clock` takes over
+    with _no_certificates():
+        from recsys.cli.serve import run
 
     return run(settings)
 
@@ -256,3 +262,22 @@ def _cap_blas_threads(n: int) -> None:
     """Scoring one user is too small to share, and training is reproducible with one thread."""
     for variable in _BLAS_VARIABLES:
         os.environ.setdefault(variable, str(n))
+
+
+@contextmanager
+def _no_certificates() -> Iterator[None]:
+    """Have OpenSSL find no authorities while aiohttp is imported.
+
+    Its client reads all of the machine's then, for a tenth of the whole start, and nobody here uses it as it is: the
+    client of a bucket reads those that it needs. What does use it would trust nobody, and be refused.
+    """
+    before = {name: os.environ.get(name) for name in _AUTHORITIES}
+    os.environ.update(dict.fromkeys(_AUTHORITIES, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

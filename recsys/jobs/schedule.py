@@ -7,13 +7,15 @@ APScheduler's own crontab reader takes 0 for Monday, refuses 7, and runs a local
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 from cronsim import CronSim
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +75,9 @@ class Schedule:
         self._scheduler: AsyncIOScheduler | None = None
 
     def start(self) -> None:
+        # it looks through all that is installed when it is imported: not for a service without a schedule
+        from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
         # never skipped for being late, never run twice for having been late: a sleeping laptop retrains when it wakes
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._scheduler.add_job(

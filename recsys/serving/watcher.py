@@ -19,7 +19,7 @@ from recsys.artifacts.marks import Mark, Marks
 from recsys.artifacts.pointer import Pointer
 from recsys.artifacts.servable import load_servable
 from recsys.artifacts.store import Entry, Listing, ModelStore
-from recsys.artifacts.turns import yield_to_loop
+from recsys.artifacts.turns import go_on, yield_to_loop
 from recsys.artifacts.version import Version
 from recsys.errors import RecsysError, StoreError, VersionIncompleteError, VersionInvalidError
 from recsys.serving.allocator import trim
@@ -237,7 +237,7 @@ class Watcher:
         """Load, verify and build a version in a thread, then swap by one assignment. True: the slot is right now."""
         path, began = self._store.path(entry.version), time.monotonic()
         try:
-            model = await asyncio.to_thread(self._prepare, path, entry.fingerprint)
+            model = await asyncio.to_thread(self._prepare, path, entry.fingerprint, yield_to_loop if current else go_on)
             if current is not None and not _is_same(current, model):
                 left_s = began + _SWAPPED_WITHIN_S - time.monotonic()
                 await carry_over(current, model, self._remake, seconds=max(_CARRY_OVER_S, left_s))
@@ -273,8 +273,8 @@ class Watcher:
         self._dismantling.add(task)
         task.add_done_callback(self._dismantling.discard)
 
-    def _prepare(self, path: Path, fingerprint: str) -> ServedModel:
-        model = self._build(load_servable(path), fingerprint=fingerprint)
+    def _prepare(self, path: Path, fingerprint: str, pause: Callable[[], None]) -> ServedModel:
+        model = self._build(load_servable(path, pause=pause), fingerprint=fingerprint, pause=pause)
         model.warm_up()
         return model
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.artifacts.servable import Servable
+from recsys.artifacts.turns import go_on
 from recsys.datasets.events import ItemChange
 from recsys.models.recommend import History
 from recsys.serving.amended import NO_AMENDMENTS, Amendments, amended
@@ -188,9 +189,9 @@ class TestInService:
         """A watcher that amends by a list, to which a test may add."""
         made, changes = service("v1.0.0", "v1.0.1", rescan_s=0.05), list[ItemChange]()
 
-        def build(servable: Servable, *, fingerprint: str) -> ServedModel:
+        def build(servable: Servable, *, fingerprint: str, pause: Callable[[], None] = go_on) -> ServedModel:
             amendments = Amendments(tuple(changes), len(changes))
-            return ServedModel(servable, fingerprint=fingerprint, amendments=amendments, pause=lambda: None)
+            return ServedModel(servable, fingerprint=fingerprint, amendments=amendments, pause=pause)
 
         made.watcher = Watcher(
             made.store,

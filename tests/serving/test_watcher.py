@@ -13,6 +13,8 @@ import pytest
 from arrivals import REJECTED, LoopMonitor, Service, digest_of, retitle, rewrite
 
 from recsys.artifacts.marks import Marks
+from recsys.artifacts.servable import Servable, load_servable
+from recsys.artifacts.turns import go_on, yield_to_loop
 from recsys.artifacts.version import Version
 from recsys.serving import hints as hints_module
 from recsys.serving import watcher as watcher_module
@@ -48,6 +50,24 @@ async def test_a_new_version_is_served_within_a_second_of_its_rename(service: Ma
 
             took_s = await made.until(lambda wanted=version: made.serving == wanted)
             assert took_s < 1.0
+
+
+async def test_only_a_load_beside_requests_waits_for_them(service: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one has nobody to wait for, and would take three times as long."""
+    pauses = []
+
+    def load(path: Path, *, pause: Callable[[], None]) -> Servable:
+        pauses.append(pause)
+        return load_servable(path, pause=pause)
+
+    monkeypatch.setattr(watcher_module, "load_servable", load)
+    made = service("v1.0.0")
+    await made.watcher.start()
+    made.arrive("v1.0.1")
+    await made.watcher.rescan()
+
+    assert made.serving == "v1.0.1"
+    assert pauses == [go_on, yield_to_loop]
 
 
 async def test_file_events_are_enough_without_the_timer(service: Make) -> None:
@@ -95,11 +115,10 @@ async def test_nothing_is_loaded_again_while_nothing_changes(service: Make, monk
 
 def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     loaded: list[str] = []
-    load = watcher_module.load_servable
 
-    def counting(path: Path) -> object:
+    def counting(path: Path, *, pause: Callable[[], None]) -> object:
         loaded.append(path.name)
-        return load(path)
+        return load_servable(path, pause=pause)
 
     monkeypatch.setattr(watcher_module, "load_servable", counting)
     return loaded
@@ -418,12 +437,11 @@ async def test_whatever_a_load_raises_costs_that_version_only(
     service: Make, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """At start too, where an error would leave the service without a watcher, and so without a model for ever."""
-    load = watcher_module.load_servable
 
-    def breaking(path: Path) -> object:
+    def breaking(path: Path, *, pause: Callable[[], None]) -> object:
         if path.name == "v1.0.1":
             raise error
-        return load(path)
+        return load_servable(path, pause=pause)
 
     monkeypatch.setattr(watcher_module, "load_servable", breaking)
     made = service("v1.0.0", "v1.0.1")
