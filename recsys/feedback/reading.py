@@ -4,17 +4,18 @@ Each method takes a short-lived read-only connection and sees one moment of the 
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from recsys.datasets.events import Event, Events, ItemChange
-from recsys.datasets.ratings import Int32, freeze
+from recsys.datasets.ratings import Int32, Int64, freeze
 from recsys.feedback.changes import Changes, Forgotten, user_hash
 from recsys.feedback.database import connect_to_read, corrupt, translating
 from recsys.feedback.schema import Identity, read_identity
@@ -22,11 +23,14 @@ from recsys.feedback.schema import Identity, read_identity
 _CHUNK = 5000
 _LAST = 2**63 - 1
 #: A column of a chunk as one text of numbers, which numpy parses: half the time of a million rows of Python objects,
-#: and SQLite works without the GIL. A row is found by its sequence, so the scan is in that order.
+#: and SQLite works without the GIL. A row is found by its sequence, so the scan is in that order. SQLite takes as long
+#: to write one fraction as all the other numbers of a row, so whole ratings go as integers.
 _COLUMNS = """
-SELECT group_concat(sequence), group_concat(uid), group_concat(iid), group_concat(ifnull(value, 'nan')),
-    group_concat(timestamp), count(*)
+SELECT count(*), group_concat(uid), group_concat(iid), group_concat(
+    CASE CAST(value AS INTEGER) WHEN value THEN CAST(value AS INTEGER) ELSE ifnull(value, 'nan') END),
+    group_concat(timestamp)
 FROM events NOT INDEXED WHERE sequence > ? AND sequence <= ?"""
+_SEQUENCES = "SELECT group_concat(sequence) FROM events NOT INDEXED WHERE sequence > ? AND sequence <= ?"
 _EVENTS = """
 SELECT user_id, item_id, value, timestamp, sequence FROM events JOIN users USING (uid) JOIN items USING (iid)
 WHERE {} ORDER BY sequence"""
@@ -130,19 +134,51 @@ def _sequence(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT sequence FROM store").fetchone()[0])
 
 
+class _Chunk(NamedTuple):
+    """Some events that follow each other: columns as texts, and their sequences, int64 [size]."""
+
+    size: int
+    texts: Sequence[str]
+    sequences: Int64
+
+
+def _read_chunk(db: sqlite3.Connection, after: int, last: int) -> _Chunk:
+    bounds = (after, min(after + _CHUNK, last))
+    size, *texts = db.execute(_COLUMNS, bounds).fetchone()
+    if size in (0, bounds[1] - after):  # none is missing, as where nothing was forgotten: then they need not be read
+        return _Chunk(size, texts, np.arange(after + 1, after + 1 + size))
+    (text,) = db.execute(_SEQUENCES, bounds).fetchone()
+    return _Chunk(size, texts, np.fromstring(text, np.int64, sep=","))
+
+
+def _chunks(db: sqlite3.Connection, after: int, last: int, size: int) -> Generator[_Chunk]:
+    """Give `size` events from between two sequences, some at a time; the next are read while these are parsed."""
+    if not size:
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="feedback-reader") as beside:
+        read = beside.submit(_read_chunk, db, after, last)
+        while size > 0 and after < last:
+            chunk = read.result()
+            after, size = after + _CHUNK, size - chunk.size
+            read = beside.submit(_read_chunk, db, after, last)
+            if chunk.size:
+                yield chunk
+
+
 def _events(db: sqlite3.Connection, after: int, last: int) -> Events:
     bounds = (after, last)
     (size,) = db.execute("SELECT count(*) FROM events WHERE sequence > ? AND sequence <= ?", bounds).fetchone()
     uids, iids = np.empty(size, np.int32), np.empty(size, np.int32)
     values, timestamps, sequences = np.empty(size, np.float32), np.empty(size, np.int64), np.empty(size, np.int64)
-    columns: tuple[NDArray[Any], ...] = (sequences, uids, iids, values, timestamps)
+    columns: tuple[NDArray[Any], ...] = (uids, iids, values, timestamps)
     filled = 0
-    while filled < size and after < last:
-        *texts, found = db.execute(_COLUMNS, (after, min(after + _CHUNK, last))).fetchone()
-        if found:
-            for column, text in zip(columns, texts, strict=True):
-                column[filled : filled + found] = np.fromstring(text, column.dtype, sep=",")
-        filled, after = filled + found, after + _CHUNK
+    with closing(_chunks(db, after, last, size)) as chunks:
+        for chunk in chunks:
+            rows = slice(filled, filled + chunk.size)
+            for column, text in zip(columns, chunk.texts, strict=True):
+                column[rows] = np.fromstring(text, column.dtype, sep=",")
+            sequences[rows] = chunk.sequences
+            filled += chunk.size
     if filled != size:
         raise sqlite3.DatabaseError(f"{size} ratings were counted and {filled} found")
     users, user_ids = _named(db, uids, "SELECT user_id FROM users WHERE uid IN (SELECT value FROM json_each(?))")
@@ -154,9 +190,22 @@ def _events(db: sqlite3.Connection, after: int, last: int) -> Events:
 
 def _named(db: sqlite3.Connection, numbers: Int32, query: str) -> tuple[Int32, tuple[str, ...]]:
     """Replace a column of row numbers by positions in the texts that they stand for, in order of row number."""
-    wanted, positions = np.unique(numbers, return_inverse=True)
+    wanted, positions = _distinct(numbers)
     rows = db.execute(f"{query} ORDER BY rowid", (orjson.dumps(wanted.tolist()).decode(),))
-    return positions.astype(np.int32), tuple(text for (text,) in rows)
+    return positions, tuple(text for (text,) in rows)
+
+
+def _distinct(numbers: Int32) -> tuple[Int32, Int32]:
+    """The different row numbers in order, and of each number its position in them. Cost: O(n) for many, as they are
+    dense then; sorting a million would take a tenth of a second.
+    """
+    if not numbers.size or numbers.min() < 0 or numbers.max() > 8 * numbers.size:
+        wanted, positions = np.unique(numbers, return_inverse=True)
+        return wanted, positions.astype(np.int32)
+    occurs = np.zeros(int(numbers.max()) + 1, np.bool_)
+    occurs[numbers] = True
+    place = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
+    return np.flatnonzero(occurs).astype(np.int32), place[numbers]
 
 
 def _items(db: sqlite3.Connection, after: int, last: int) -> tuple[ItemChange, ...]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +13,20 @@ from stores import FILM, NOW, OpenStore, item_numbers, numbered, put, rows, writ
 from recsys.datasets.events import Event
 from recsys.datasets.ratings import NO_TIMESTAMP
 from recsys.errors import EventConflictError, InvalidInputError
-from recsys.feedback import transaction
+from recsys.feedback import reading, transaction
 from recsys.feedback.changes import DeleteRating, ForgetUser, Outcome, PutItem, Rating, RecordShown, Shown, n_rows
 from recsys.feedback.reading import FeedbackReader
 from recsys.feedback.store import FeedbackStore
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1)) | st.lists(st.integers(0, 40)))
+def test_row_numbers_are_told_apart_as_numpy_does(numbers: list[int]) -> None:
+    column = np.array(numbers, np.int32)
+    wanted, positions = reading._distinct(column)
+
+    expected, expected_positions = np.unique(column, return_inverse=True)
+    assert (wanted.dtype, positions.dtype) == (np.int32, np.int32)
+    assert (wanted.tolist(), positions.tolist()) == (expected.tolist(), expected_positions.tolist())
 
 
 class TestRatings:
@@ -53,6 +64,26 @@ class TestRatings:
         ) == ([5, 7], [0, 1], ("u2", "u3"), ("1",))  # fmt: skip
         assert store.events(10).size == 0
         assert not part.values.flags.writeable
+
+    @pytest.mark.parametrize("chunk", [1, 7, 10, 1000])
+    def test_are_read_whole_in_chunks_of_any_size(
+        self, store: FeedbackStore, monkeypatch: pytest.MonkeyPatch, chunk: int
+    ) -> None:
+        """Also where somebody was forgotten, so that sequences are missing: some of a chunk, or all of it."""
+        values = [5.0, 0.5, 3.0, 1 / 3, 4.0, -1.0, 0.0, 1e-7, 2.0**40, 1e30]
+        store.write([put(*(Rating(f"u{n % 3}", f"i{n % 7}", values[n % 10], n) for n in range(40)))])
+        store.write([put(*(Rating("gone", f"i{n}", 1.0, n) for n in range(25)))])
+        store.write([DeleteRating("u1", "i1"), ForgetUser("gone"), ForgetUser("u2"), put(Rating("ann", "i99", 4.5, 7))])
+        expected = [
+            event._replace(value=None if event.value is None else float(np.float32(event.value)))
+            for events in store.in_chunks()
+            for event in events
+        ]
+        monkeypatch.setattr(reading, "_CHUNK", chunk)
+
+        assert len(expected) == 40 - 13 + 2
+        assert expected == rows(store.events())
+        assert expected[3:17] == rows(store.events(expected[2].sequence, up_to=expected[16].sequence))
 
     def test_of_one_user_and_all_in_chunks_agree_with_the_columns(self, store: FeedbackStore) -> None:
         store.write([put(*(Rating(f"u{n % 3}", f"i{n % 7}", 1.0 + n % 5, n) for n in range(50)))])
