@@ -15,6 +15,7 @@ from recsys.errors import FeedbackCorruptError, FeedbackUnavailableError
 from recsys.feedback.changes import Change, Changes, Outcome, Shown
 from recsys.feedback.ingest import Ingest
 from recsys.feedback.overlay import Overlay
+from recsys.feedback.schema import ensure
 from recsys.feedback.store import FeedbackStore
 from recsys.feedback.turnstile import Turnstile
 
@@ -95,20 +96,19 @@ class LiveFeedback:
         if not self.enabled:
             return
         known, problem = 0, None
-        try:
-            await asyncio.to_thread(self._open, learned)
-        except FeedbackCorruptError:
-            raise
-        except FeedbackUnavailableError as error:
-            problem = error.detail
-            _log.warning("ratings cannot be kept now", reason=str(error))
-        try:
-            changes, self.overlay = await asyncio.to_thread(self._read)
-        except FeedbackCorruptError:
-            raise
-        except FeedbackUnavailableError as error:
-            _log.warning("there are no ratings to be read", reason=str(error))
+        # it is read while it is checked, which takes a third as long; what was read counts if the check is passed
+        steps = asyncio.to_thread(self._open, learned), asyncio.to_thread(self._read)
+        opened, read = await asyncio.gather(*steps, return_exceptions=True)
+        for outcome in (opened, read):
+            if isinstance(outcome, BaseException) and not _leaves_a_service(outcome):
+                raise outcome
+        if isinstance(opened, FeedbackUnavailableError):
+            problem = opened.detail
+            _log.warning("ratings cannot be kept now", reason=str(opened))
+        if isinstance(read, BaseException):
+            _log.warning("there are no ratings to be read", reason=str(read))
         else:
+            changes, self.overlay = read
             known = changes.sequence
             self._take_items(changes.items)
             if self.overlay.n_events:
@@ -144,6 +144,7 @@ class LiveFeedback:
 
     def _read(self) -> tuple[Changes, Overlay]:
         store = self.store
+        ensure(store.path)
         changes = store.changes()
         forgotten = {one.user_hash: one.sequence for one in changes.forgotten}
         return changes, Overlay(changes.events, store_id=store.store_id, key=store.key, forgotten=forgotten)
@@ -179,3 +180,8 @@ class LiveFeedback:
             self._items_sequence = max(self._items_sequence, item.sequence)
         if items:
             self._on_items()
+
+
+def _leaves_a_service(error: BaseException) -> bool:
+    """Whether the service starts all the same: it cannot keep ratings now, or not read them."""
+    return isinstance(error, FeedbackUnavailableError) and not isinstance(error, FeedbackCorruptError)

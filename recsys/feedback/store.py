@@ -40,6 +40,7 @@ class FeedbackStore(FeedbackReader):
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._highest = 0
+        self._is_checked = False
         self._must_scrub = True
 
     def open(self) -> None:
@@ -128,9 +129,10 @@ class FeedbackStore(FeedbackReader):
         """Return the writing connection, a new one after a failure. A store that was put in the place of the one
         opened first is not written to: what is in memory and the cutoffs of models would not fit it.
         """
-        if self._identity is None:
+        if not self._is_checked:
             ensure(self.path)
             self._identity = inspect(self.path)
+            self._is_checked = True
         found = self.path.stat()
         file = (found.st_dev, found.st_ino)
         if self._db is not None and self._file == file:
