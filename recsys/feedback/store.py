@@ -138,10 +138,12 @@ class FeedbackStore(FeedbackReader):
         if self._db is not None and self._file == file:
             return self._db
         self._disconnect()
-        db = connect(self.path, busy_timeout_s=0)
+        # after a kill, whoever comes first brings the log in order, and another has to wait for that
+        db = connect(self.path, busy_timeout_s=self._lock_wait_s)
         try:
             if read_identity(db) != self._identity:
                 raise FeedbackUnavailableError(f"{self.path} was replaced by another store", hint=_RESTART)
+            db.execute("PRAGMA busy_timeout = 0")  # from here on we ask for our turn ourselves
             for setting in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY", "cache_size = -16000"):
                 db.execute(f"PRAGMA {setting}")
             db.execute(STAGE)

@@ -2,7 +2,12 @@
 
 import asyncio
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from recsys.feedback.changes import PutRatings, Rating
 from recsys.feedback.live import LiveFeedback
@@ -41,3 +46,35 @@ def test_after_a_restore_nothing_new_is_taken_for_learned(tmp_path: Path) -> Non
     sequences, _ = rate(tmp_path, "e", learned=4)
 
     assert sequences == [5]
+
+
+@pytest.mark.parametrize("n_written", [0, 1])
+def test_a_start_after_a_kill_does_not_lock_itself_out(tmp_path: Path, n_written: int) -> None:
+    """The log is brought in order by whoever comes first, and a start comes twice: it checks while it reads. One in
+    thirty had the way in closed by that, for the first moments.
+    """
+    killed = tmp_path / "killed"
+    code = f"""
+import os, signal
+from pathlib import Path
+from recsys.feedback.changes import PutRatings, Rating
+from recsys.feedback.store import FeedbackStore
+store = FeedbackStore(Path({str(killed)!r}))
+store.open()
+for number in range({n_written}):
+    store.write([PutRatings((Rating("ann", str(number), 4.0),))])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+
+    async def problem(state: Path) -> str | None:
+        feedback = LiveFeedback(state)
+        await feedback.start()
+        found = feedback.problem
+        assert feedback.overlay.n_events == n_written
+        await feedback.close(5)
+        return found
+
+    for number in range(150):
+        state = shutil.copytree(killed, tmp_path / str(number))
+        assert asyncio.run(problem(state)) is None, number
