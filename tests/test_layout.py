@@ -43,9 +43,12 @@ def alone(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 class TestImports:
     def test_every_module_imports_alone(self) -> None:
-        """Each in a fork of its own, before anything of the project has been imported."""
+        """Each in a fork of its own, before anything of the project has been imported. What is large and of others is
+        there already: to import it anew in each fork took two thirds of the time.
+        """
         code = """
 import importlib, os, sys
+import aiohttp, numpy, orjson, pandas, prometheus_client, pydantic, scipy, structlog
 for name in sys.argv[1:]:
     if name.endswith("__main__"):
         continue
