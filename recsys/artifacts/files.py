@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recsys.artifacts.turns import go_on
 from recsys.errors import VersionIncompleteError, VersionInvalidError
 
 _AT_ONCE_BYTES = 2**18
@@ -57,7 +58,7 @@ def remove_temporaries(path: Path) -> int:
     return len(found)
 
 
-def read_exactly(directory: int, name: str, n_bytes: int, *, pause: Callable[[], None] = lambda: None) -> memoryview:
+def read_exactly(directory: int, name: str, n_bytes: int, *, pause: Callable[[], None] = go_on) -> memoryview:
     """Read a regular file of exactly `n_bytes` from an open directory, following no link.
 
     Errors: VersionIncompleteError for one that is missing or shorter, VersionInvalidError for anything else.

@@ -19,7 +19,7 @@ def yield_to_loop() -> None:
 
 
 def go_on() -> None:
-    """What is called instead while nobody is answered yet: a start need not wait for itself."""
+    """What is called instead where nobody waits: on the command line, in training, before a start has its model."""
 
 
 def settle() -> None:

@@ -10,6 +10,7 @@ from recsys.artifacts.pointer import PointerMemory
 from recsys.artifacts.s3_objects import bucket_name
 from recsys.artifacts.servable import load_servable
 from recsys.artifacts.store import Entry, ModelStore
+from recsys.artifacts.turns import go_on
 from recsys.artifacts.version import Version
 from recsys.errors import VersionInvalidError
 from recsys.serving.control import Control
@@ -70,7 +71,7 @@ class _Models:
 
     def _verify(self, version: Version) -> str:
         entry = self._store.get(version)
-        servable = load_servable(self._store.path(version), pause=lambda: None)
+        servable = load_servable(self._store.path(version), pause=go_on)
         self._marks.forget({str(entry.version)})
         files, golden = len(servable.manifest.files), len(servable.manifest.golden)
         return f"{version} is sound: {files} files, {golden} golden queries, digest {servable.manifest.digest}"

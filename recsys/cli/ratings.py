@@ -18,6 +18,7 @@ from recsys.artifacts.files import fsync_directory
 from recsys.artifacts.marks import Marks
 from recsys.artifacts.servable import load_servable
 from recsys.artifacts.store import ModelStore
+from recsys.artifacts.turns import go_on
 from recsys.cli.logs import configure_logging
 from recsys.cli.progress import show_progress
 from recsys.datasets.ratings import RatingScale
@@ -163,7 +164,7 @@ def _what_is_known(settings: Settings) -> _Known | None:
     available = Control(store, Marks(settings.paths.state), None).situation().available
     for version in sorted((version for version, accepted in available.items() if accepted), reverse=True):
         try:
-            servable = load_servable(store.path(version), pause=lambda: None)
+            servable = load_servable(store.path(version), pause=go_on)
         except VersionInvalidError:
             continue
         items = set(servable.item_index)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from recsys.artifacts.contents import Contents, TopLists
+from recsys.artifacts.turns import go_on
 from recsys.datasets.ratings import freeze
 
 #: As long as a page asks for.
@@ -28,7 +29,7 @@ def make_top_lists(
     """
     if contents.item_item is None:
         return None
-    recommender, weights = contents.recommender, contents.history_weights(pause=lambda: None)
+    recommender, weights = contents.recommender, contents.history_weights(pause=go_on)
     has_rated = np.flatnonzero(np.diff(contents.history_indptr))
     last_rated = contents.history_timestamps[contents.history_indptr[has_rated + 1] - 1]
     asked = np.sort(has_rated[np.argsort(-last_rated, kind="stable")[:max_lists]])

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.processes import LoadClient, Processes, Server, free_port
 from recsys.artifacts.servable import Servable, load_servable
+from recsys.artifacts.turns import go_on
 
 _ROOT = Path(__file__).parents[2]
 _MOVIELENS = _ROOT.parent / "shared" / "data" / "ml-100k"
@@ -57,7 +58,7 @@ class World:
         return self._trained[name]
 
     def servable(self) -> Servable:
-        return load_servable(self.trained() / "v1.0.0", pause=lambda: None)
+        return load_servable(self.trained() / "v1.0.0", pause=go_on)
 
     def users(self) -> tuple[str, ...]:
         return self.servable().contents.user_ids
