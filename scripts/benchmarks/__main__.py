@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bucket, design, page, ratings, retrain, routes, start, swap, train
+from benchmarks import bucket, design, image, page, ratings, retrain, routes, start, swap, train
 from benchmarks.processes import Processes
 from benchmarks.table import render
 from benchmarks.world import Row, World, default_data
@@ -24,6 +24,7 @@ _PARTS: dict[str, Callable[[World], list[Row]]] = {
     "bucket": bucket.run,
     "retrain": retrain.run,
     "page": page.run,
+    "image": image.run,
     "start": start.run,
     "train": train.run,
 }
@@ -70,8 +71,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./scripts/bench",
         description="Measure the service: its routes beside a bare handler, beside the design it replaces, swaps under "
-        "load, ratings coming in, a bucket, the viewer's page, start, memory, training. Exits with 1 when a target is "
-        "missed.",
+        "load, ratings coming in, a bucket, the viewer's page, the image, start, memory, training. Exits with 1 when a "
+        "target is missed.",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument(

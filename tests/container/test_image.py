@@ -20,6 +20,10 @@ def size_of(image: str) -> int:
     return int(podman("image", "inspect", "--format", "{{.Size}}", image))
 
 
+def layers_of(image: str) -> list[str]:
+    return list(json.loads(podman("image", "inspect", "--format", "{{json .RootFS.Layers}}", image)))
+
+
 class TestImage:
     def test_adds_at_most_300_mb_to_its_base(self, image: Any) -> None:
         added = size_of(image.name) - size_of(base_image())
@@ -27,18 +31,20 @@ class TestImage:
         assert added <= 300e6
         assert f"{added // 1_000_000} MB over its base" in image.printed
 
-    def test_is_rebuilt_within_ten_seconds_of_a_change_of_the_code(self, image: Any) -> None:
+    def test_a_change_of_the_code_makes_only_the_layers_of_the_code_anew(self, image: Any) -> None:
+        """The packages, which take a minute, are those of before; what it takes is measured by `./scripts/bench`."""
         changed = image.project / "recsys" / "errors.py"
         changed.write_text(changed.read_text() + f"\n# {time.time()}\n")
         name = image.name.replace(":latest", ":changed")
-        started = time.monotonic()
 
         status, printed = script("build", image.project, {"RECSYS_IMAGE": name})
 
-        took = time.monotonic() - started
+        before, after = layers_of(image.name), layers_of(name) if status == 0 else []
         remove_images(name)
         assert status == 0, printed
-        assert took <= 10
+        assert len(before) == len(after)
+        assert sum(one != other for one, other in zip(before, after, strict=True)) == 2, "the code and its bytecode"
+        assert before[:-2] == after[:-2]
 
     def test_says_how_it_is_to_be_run(self, config: Any) -> None:
         assert config["Config"]["User"] == "1000:1000"
