@@ -34,7 +34,7 @@ AIMS = (
     ("job", "accepted", 0.1),
     ("job", "refit", 0.05),
 )
-CI_MOMENTS, ALL_MOMENTS = 8, 100
+CI_MOMENTS, ALL_MOMENTS = 5, 100
 
 
 class Driver:

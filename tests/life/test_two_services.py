@@ -21,8 +21,12 @@ Start = Callable[..., ServerProcess]
 
 
 @pytest.fixture
-def start(serve: Start, tmp_path: Path, bucket_server: str, make_s3: Callable[..., S3Settings]) -> Start:
+def start(
+    serve: Start, tmp_path: Path, bucket_server: str, make_s3: Callable[..., S3Settings], full: bool, moto: str
+) -> Start:
     """Start services of one bucket, each with a directory of its own."""
+    if not full and bucket_server != moto:
+        pytest.skip("beside the other server: --full; what is said to either is tested in artifacts and jobs")
     settings = make_s3(bucket_server)
 
     def begin(
