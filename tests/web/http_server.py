@@ -23,7 +23,6 @@ from service import ROOT, ServerProcess
 
 from recsys.datasets.ratings import Dataset
 from recsys.datasets.reading import read_dataset
-from recsys.training.hyperparameters import Hyperparameters
 from recsys.training.pipeline import train
 from recsys.training.plan import TrainingPlan
 
@@ -105,9 +104,7 @@ def ml_100k_data(ml_100k: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def ml_latest_small_server(ml_latest_small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Covers a quarter of the films by its model, for the time that takes; all are in the catalogue."""
-    directory = tmp_path_factory.mktemp("ml-latest-small-server")
-    with _trained_server(ml_latest_small, directory, max_items=2_500) as running:
+    with _trained_server(ml_latest_small, tmp_path_factory.mktemp("ml-latest-small-server")) as running:
         yield running
 
 
@@ -148,10 +145,9 @@ def odd_server(odd_ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @contextlib.contextmanager
-def _trained_server(data: Path, directory: Path, max_items: int = 20_000) -> Iterator[ServerProcess]:
-    models, parameters = directory / "models", Hyperparameters(max_items=max_items)
-    plan = TrainingPlan(models=models, sample=directory / "none", data=data, parameters=parameters)
-    train(plan, now=lambda: datetime.now(UTC))
+def _trained_server(data: Path, directory: Path) -> Iterator[ServerProcess]:
+    models = directory / "models"
+    train(TrainingPlan(models=models, sample=directory / "none", data=data), now=lambda: datetime.now(UTC))
     with running_server(directory, PATHS__MODELS=str(models), DATA__PATH=str(data), ADMIN__TOKEN=TOKEN) as running:
         yield running
 
