@@ -16,7 +16,8 @@ def run(world: World) -> list[Row]:
     if shutil.which("podman") is None:
         world.say("image: left out; it needs podman")
         return []
-    project, names = copy_project(world.directory / "image"), [f"localhost/recsys-bench-{os.getpid()}:first"]
+    project, image = copy_project(world.directory / "image"), f"localhost/recsys-bench-{os.getpid()}"
+    names = [f"{image}:first"]
     seconds: list[float] = []
     try:
         world.say("image: built once, with its packages")
@@ -25,7 +26,7 @@ def run(world: World) -> list[Row]:
             world.say(f"image: after a change of the code, {number + 1}")
             changed = project / "recsys" / "errors.py"
             changed.write_text(f"{changed.read_text()}\n# {number} {time.time()}\n")
-            names.append(f"localhost/recsys-bench-{os.getpid()}:changed-{number}")
+            names.append(f"{image}:changed-{number}")
             seconds.append(_build(project, names[-1]))
     finally:
         remove_images(*names)
