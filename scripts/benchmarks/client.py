@@ -219,7 +219,6 @@ def main(pipe: Pipe) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     kept: dict[str, list[bytes]] = {}
-    processors = os.sched_getaffinity(0)
     while True:
         try:
             message = pipe.recv()
@@ -231,11 +230,8 @@ def main(pipe: Pipe) -> None:
                 pipe.send(("seen", version, time.monotonic()))
 
             # a client that was woken would take the processor from the server in mid-request; at a fixed rate it may,
-            # since its clock must not be late, but on one processor alone: clients that go from one to the other are
-            # themselves late by half a millisecond at p99, beside a server with two threads, and push its loop around
-            at_a_rate = message.rate is not None
-            os.sched_setscheduler(0, os.SCHED_OTHER if at_a_rate else os.SCHED_BATCH, os.sched_param(0))
-            os.sched_setaffinity(0, {max(processors)} if at_a_rate else processors)
+            # since its clock must not be late
+            os.sched_setscheduler(0, os.SCHED_BATCH if message.rate is None else os.SCHED_OTHER, os.sched_param(0))
             outcome = uvloop.run(run(message, kept[message.requests], seen, pipe.poll))
             if message.until_told and pipe.poll():
                 pipe.recv()
