@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _CHUNK = 200
-#: What each byte of ASCII is folded to.
-_FOLDED = bytes(ord(chr(code).lower()) if chr(code).isalnum() else ord(" ") for code in range(128)).ljust(256)
 _BLANK = ord(" ")
+#: What each byte of ASCII is folded to.
+_FOLDED = bytes(ord(chr(code).lower()) if chr(code).isalnum() else _BLANK for code in range(128)).ljust(256)
 
 
 def fold(text: str) -> str:

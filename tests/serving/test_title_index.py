@@ -45,6 +45,11 @@ def test_folding_twice_is_folding_once(text: str) -> None:
     assert fold(text) == fold(fold(text))
 
 
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_folded_by_its_table_as_beside_other_letters(text: str) -> None:
+    assert f"{fold(text)} e".strip() == fold(f"{text} é")
+
+
 @given(st.text())
 def test_a_title_is_found_by_itself(title: str) -> None:
     if fold(title):
