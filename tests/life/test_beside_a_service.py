@@ -117,7 +117,7 @@ def test_the_list_agrees_with_the_service(server: ServerProcess, recsys: Beside,
 
 def test_what_verify_finds_sound_can_be_pinned_though_it_was_marked(serve: Serve, data: Path, tmp_path: Path) -> None:
     # a mark of the watch after a swap is not about bytes: no change of content lifts it, only an operator can
-    environ = {"RECSYS_ADMIN__TOKEN": TOKEN, "RECSYS_SERVING__WATCH_SLOW_MS": "0.01"}
+    environ = {"RECSYS_ADMIN__TOKEN": TOKEN, "RECSYS_SERVING__WATCH_SLOW_MS": "0.0001"}
     server, recsys = serve("--data", str(data), environ=environ), Beside(tmp_path, data)
     recsys.run("train")
     server.wait_version("v1.0.1", 2)
