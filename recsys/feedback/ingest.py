@@ -10,8 +10,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -28,7 +28,6 @@ _OUTSIDE_AT_ONCE = 500
 #: While several write, a group waits until nobody has come for a moment, but no longer than this after the one before:
 #: a commit costs as much as twenty ratings.
 _GATHER_S, _MOMENT_S = 0.006, 0.003
-_Written = TypeVar("_Written", Outcome, Changes)
 _RESEND = "send it again; ratings with an event_id are never counted twice"
 
 
@@ -42,9 +41,9 @@ class Ingest:
     """The way in. `start`, `submit` and `close` belong to one event loop.
 
     `known` is the sequence up to which memory holds what is in the store. Both callbacks run on the loop, always in
-    order of sequence and in `turns`: `on_outside` for what other processes wrote, `on_written` for a change of our own
-    just before it is answered. At most `max_waiting` rows wait, none longer than `wait_s`; `poll_s` is how late other
-    processes' changes may be noticed. `problem` is one that the start has met.
+    order of sequence: `on_outside` for what other processes wrote, `on_written` for a group of our own. At most
+    `max_waiting` rows wait, none longer than `wait_s`; `poll_s` is how late other processes' changes may be noticed.
+    `problem` is one that the start has met. Answers are given in `turns`.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Ingest:
         store: FeedbackStore,
         *,
         known: int,
-        on_written: Callable[[Outcome], None],
+        on_written: Callable[[Sequence[Outcome]], None],
         on_outside: Callable[[Changes], None],
         max_waiting: int = 10_000,
         wait_s: float = 5.0,
@@ -212,7 +211,7 @@ class Ingest:
         """Bring what others wrote, up to `sequence`, to memory."""
         while self._known < sequence:
             changes = self._store.changes(self._known, up_to=sequence, most=_OUTSIDE_AT_ONCE)
-            self._to_loop(self._turns.call, self._bring, self._on_outside, changes)
+            self._to_loop(self._on_outside, changes)
             self._known = changes.sequence
 
     def _note(self, caught: Exception) -> RecsysError:
@@ -238,31 +237,26 @@ class Ingest:
     def _deliver(
         self, group: list[_Waiting], rows: int, outcomes: tuple[Outcome, ...], error: RecsysError | None
     ) -> None:
-        """On the loop: let each take its turn."""
+        """On the loop: memory first, then those who wait."""
         self._waiting_rows -= rows
+        if outcomes and error is None:
+            try:
+                self._on_written(outcomes)
+            except Exception:
+                _log.exception("what was written did not reach memory")
+                error = RecsysError("it is on disk, and counts after the next start")
         if error is not None:
             outcomes = tuple(Outcome(error=type(error)(error.detail, hint=error.hint)) for _ in group)
         for waiting, outcome in zip(group, outcomes, strict=True):
             self._turns.call(self._answer, waiting.future, outcome)
 
     def _answer(self, future: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
-        """Memory first, then who waits."""
-        error = outcome.error or self._bring(self._on_written, outcome)
-        if error is not None:
-            _fail(future, error)
+        if outcome.error is not None:
+            _fail(future, outcome.error)
         elif not future.done():
             future.set_result(outcome)
         while self._due and self._due[0][1].done():
             self._due.popleft()
-
-    def _bring(self, callback: Callable[[_Written], None], written: _Written) -> RecsysError | None:
-        """Bring what is on disk to memory."""
-        try:
-            callback(written)
-        except Exception:
-            _log.exception("what was written did not reach memory")
-            return RecsysError("it is on disk, and counts after the next start")
-        return None
 
 
 def _fail(future: "asyncio.Future[Outcome]", error: RecsysError) -> None:

@@ -149,16 +149,17 @@ class LiveFeedback:
         forgotten = {one.user_hash: one.sequence for one in changes.forgotten}
         return changes, Overlay(changes.events, store_id=store.store_id, key=store.key, forgotten=forgotten)
 
-    def _written(self, outcome: Outcome) -> None:
+    def _written(self, outcomes: Sequence[Outcome]) -> None:
         self._know_the_store()
-        if outcome.events:
-            self.overlay.apply(outcome.events)
-        if outcome.item is not None:
-            self._take_items((outcome.item,))
-        if (forgotten := outcome.forgotten) is not None:
-            self.overlay.forget(forgotten.user_id, forgotten.user_hash, forgotten.sequence)
-        if outcome.shown:
-            self._on_shown(outcome.shown)
+        for outcome in outcomes:
+            if outcome.events:
+                self.overlay.apply(outcome.events)
+            if outcome.item is not None:
+                self._take_items((outcome.item,))
+            if (forgotten := outcome.forgotten) is not None:
+                self.overlay.forget(forgotten.user_id, forgotten.user_hash, forgotten.sequence)
+            if outcome.shown:
+                self._on_shown(outcome.shown)
 
     def _changed_outside(self, changes: Changes) -> None:
         """What another process wrote: the command line imports ratings."""
