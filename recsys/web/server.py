@@ -44,8 +44,10 @@ async def serve(settings: Settings) -> None:
         app[HEALTH].stopping = True
         listener.close()
         app[EVENTS].close()
-        # aiohttp drops what is still to come of a body once it closes: so wait for those in flight before that
+        # aiohttp reads nothing more once it closes, and waits in vain for a connection that was only just accepted: so
+        # wait before that, for what those who came last have sent, and for what is in flight
         deadline = loop.time() + server.shutdown_s / 2
+        await asyncio.sleep(_LOOK_AGAIN_S)
         while (app[TELEMETRY].in_flight or app[TURNS].are_awaited) and loop.time() < deadline:  # noqa: ASYNC110  only a count is kept
             await asyncio.sleep(_LOOK_AGAIN_S)
     finally:
