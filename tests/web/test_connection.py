@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -276,3 +277,32 @@ async def test_what_is_held_when_the_service_is_told_to_stop_is_answered(
         await service
 
     assert answer == (200, b'{"accepted":1,"duplicates":0}')
+
+
+async def test_who_is_accepted_in_the_moment_of_the_stop_is_answered(
+    trained_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed at once, aiohttp would read nothing from it, and wait in vain."""
+    loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
+    theirs.setblocking(False)
+
+    async def listen(runner: web.AppRunner, settings: ServerSettings) -> asyncio.Server:
+        listener: Any = await _listen(runner, settings)
+        close = listener.close
+
+        def closing() -> None:
+            close()
+            loop._make_socket_transport(theirs, listener._protocol_factory())  # type: ignore[attr-defined]
+
+        monkeypatch.setattr(listener, "close", closing)
+        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        return listener  # type: ignore[no-any-return]
+
+    monkeypatch.setattr("recsys.web.server._listen", listen)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
+    settings = {"paths": {"models": trained_sample, "state": tmp_path}, "server": {"host": "127.0.0.1", "port": 0}}
+    reader, writer = await asyncio.open_connection(sock=ours)
+    writer.write(LIVE)
+    await serve(Settings.model_validate(settings))
+
+    assert (await answer_of(reader))[0] == 200

@@ -1,6 +1,5 @@
 """The process from its first start to SIGTERM: what it answers meanwhile, and what it leaves behind."""
 
-import asyncio
 import json
 import os
 import re
@@ -12,14 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from http_exchange import connected, problem_of, read_answer, request_bytes, user_path
 from service import ROOT, ServerProcess
-
-from recsys.settings import Settings
-from recsys.web import server as web_server
 
 pytest_plugins = ["http_server"]
 MODEL_ROUTES = [
@@ -337,37 +332,3 @@ def _error_line(done: "subprocess.CompletedProcess[str]") -> str:
     lines = [line for line in done.stderr.splitlines() if line.startswith("recsys: ")]
     assert len(lines) == 1, done.stderr
     return lines[0]
-
-
-@pytest.mark.filterwarnings("ignore:It is recommended to use web.RequestKey")
-async def test_who_is_accepted_last_is_answered(
-    trained_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the very moment in which the port closes: aiohttp, closed at once, would read nothing, and wait in vain."""
-    loop = asyncio.get_running_loop()
-    listen, (ours, theirs) = loop.create_server, socket.socketpair()
-    theirs.setblocking(False)
-
-    async def listening(connection: Callable[[], asyncio.Protocol], *args: Any, **kw: Any) -> asyncio.Server:
-        listener = await listen(connection, *args, **kw)
-        close = listener.close
-
-        def closing() -> None:
-            close()
-            loop._make_socket_transport(theirs, connection())  # type: ignore[attr-defined]
-
-        monkeypatch.setattr(listener, "close", closing)
-        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
-        return listener
-
-    monkeypatch.setattr(loop, "create_server", listening)
-    # what is meant for a whole process
-    monkeypatch.setattr(web_server, "collect_by_the_clock", lambda: asyncio.sleep(0))
-    monkeypatch.setattr("recsys.web.server.sys.setswitchinterval", lambda _: None)
-    ours.sendall(b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
-    settings = {"paths": {"models": trained_sample, "state": tmp_path}, "server": {"port": 0}}
-    await web_server.serve(Settings.model_validate(settings))
-
-    with ours:
-        ours.settimeout(10)
-        assert ours.recv(1000).startswith(b"HTTP/1.1 200 ")
