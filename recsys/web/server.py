@@ -1,8 +1,11 @@
 """The process's life: open the port, wait for a signal, stop in order. Owns sockets and signals."""
 
 import asyncio
+import os
 import signal
+import socket
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
@@ -18,6 +21,8 @@ _MAX_LINE_BYTES = 32 * 1024
 #: A thread that holds the GIL gives it to the event loop after this long; Python's own 5 ms would be felt at p99.
 _SWITCH_INTERVAL_S = 0.0005
 _LOOK_AGAIN_S = 0.02
+#: How many are taken along when the port closes, at most: a flood must not hold up the end.
+_MOST_WAITING = 1000
 _log = structlog.get_logger(__name__)
 
 
@@ -42,7 +47,7 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
         _log.info("stopping")
         app[HEALTH].stopping = True
-        listener.close()
+        await _stop_listening(listener, _connections(runner, server))
         app[EVENTS].close()
         # aiohttp reads nothing more once it closes, and waits in vain for a connection that was only just accepted: so
         # wait before that, for what those who came last have sent, and for what is in flight
@@ -57,6 +62,20 @@ async def serve(settings: Settings) -> None:
 
 
 async def _listen(runner: web.AppRunner, server: ServerSettings) -> asyncio.Server:
+    loop, connect = asyncio.get_running_loop(), _connections(runner, server)
+    try:
+        listener = await loop.create_server(connect, server.host, server.port, backlog=server.max_connections)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {server.host}:{server.port}: {error.strerror or error}",
+            hint="RECSYS_SERVER__PORT or --port chooses another; 0 takes a free one",
+        ) from error
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    _log.info("listening", address=f"http://{host}:{listener.sockets[0].getsockname()[1]}")
+    return listener
+
+
+def _connections(runner: web.AppRunner, server: ServerSettings) -> Callable[[], Connection]:
     loop, app = asyncio.get_running_loop(), runner.app
     manager: Any = runner.server
 
@@ -72,13 +91,28 @@ async def _listen(runner: web.AppRunner, server: ServerSettings) -> asyncio.Serv
             max_field_size=_MAX_LINE_BYTES,
         )
 
-    try:
-        listener = await loop.create_server(connect, server.host, server.port, backlog=server.max_connections)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {server.host}:{server.port}: {error.strerror or error}",
-            hint="RECSYS_SERVER__PORT or --port chooses another; 0 takes a free one",
-        ) from error
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    _log.info("listening", address=f"http://{host}:{listener.sockets[0].getsockname()[1]}")
-    return listener
+    return connect
+
+
+async def _stop_listening(listener: asyncio.Server, connect: Callable[[], Connection]) -> None:
+    """Close the port. Whoever the kernel has let in and the loop has not come to yet is taken along: closing the last
+    handle would cut them off, unread.
+    """
+    handles = [socket.socket(fileno=os.dup(listening.fileno())) for listening in listener.sockets]
+    listener.close()
+    for handle in handles:
+        with handle:
+            waiting = list(_accepted(handle))
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(connect, connection)
+
+
+def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
+    """Give who waits to be accepted, without waiting for more."""
+    listening.setblocking(False)
+    for _ in range(_MOST_WAITING):
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # nobody is left, or nobody can be taken
+            return
+        yield connection

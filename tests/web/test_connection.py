@@ -306,3 +306,35 @@ async def test_who_is_accepted_in_the_moment_of_the_stop_is_answered(
     await serve(Settings.model_validate(settings))
 
     assert (await answer_of(reader))[0] == 200
+
+
+async def test_who_has_connected_and_is_not_accepted_yet_is_answered_at_the_stop(
+    trained_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the kernel's queue, of which the loop knows nothing: closing the port would cut them off."""
+    loop, clients = asyncio.get_running_loop(), list[socket.socket]()
+
+    async def listen(runner: web.AppRunner, settings: ServerSettings) -> asyncio.Server:
+        listener = await _listen(runner, settings)
+        close, address = listener.close, listener.sockets[0].getsockname()
+
+        def closing() -> None:
+            for _ in range(3):
+                clients.append(socket.create_connection(address))
+                clients[-1].sendall(LIVE)
+            close()
+
+        monkeypatch.setattr(listener, "close", closing)
+        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        return listener
+
+    monkeypatch.setattr("recsys.web.server._listen", listen)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
+    settings = {"paths": {"models": trained_sample, "state": tmp_path}, "server": {"host": "127.0.0.1", "port": 0}}
+    await serve(Settings.model_validate(settings))
+
+    assert len(clients) == 3
+    for client in clients:
+        reader, writer = await asyncio.open_connection(sock=client)
+        assert (await answer_of(reader))[0] == 200
+        writer.close()
