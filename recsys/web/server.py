@@ -21,8 +21,6 @@ _MAX_LINE_BYTES = 32 * 1024
 #: A thread that holds the GIL gives it to the event loop after this long; Python's own 5 ms would be felt at p99.
 _SWITCH_INTERVAL_S = 0.0005
 _LOOK_AGAIN_S = 0.02
-#: How many are taken along when the port closes, at most: a flood must not hold up the end.
-_MOST_WAITING = 1000
 _log = structlog.get_logger(__name__)
 
 
@@ -47,7 +45,7 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
         _log.info("stopping")
         app[HEALTH].stopping = True
-        await _stop_listening(listener, _connections(runner, server))
+        await _stop_listening(listener, _connections(runner, server), server.max_connections)
         app[EVENTS].close()
         # aiohttp reads nothing more once it closes, and waits in vain for a connection that was only just accepted: so
         # wait before that, for what those who came last have sent, and for what is in flight
@@ -94,23 +92,24 @@ def _connections(runner: web.AppRunner, server: ServerSettings) -> Callable[[], 
     return connect
 
 
-async def _stop_listening(listener: asyncio.Server, connect: Callable[[], Connection]) -> None:
-    """Close the port. Whoever the kernel has let in and the loop has not come to yet is taken along: closing the last
-    handle would cut them off, unread.
+async def _stop_listening(listener: asyncio.Server, connect: Callable[[], Connection], most: int) -> None:
+    """Close the port. Whoever the kernel has let in and the loop has not come to yet is taken along, since closing the
+    last handle would cut them off, unread; at most as many as may wait there, or a flood would hold up the end.
     """
     handles = [socket.socket(fileno=os.dup(listening.fileno())) for listening in listener.sockets]
     listener.close()
+    waiting: list[socket.socket] = []
     for handle in handles:
         with handle:
-            waiting = list(_accepted(handle))
-        for connection in waiting:
-            await asyncio.get_running_loop().connect_accepted_socket(connect, connection)
+            waiting += _accepted(handle, most)
+    for connection in waiting:
+        await asyncio.get_running_loop().connect_accepted_socket(connect, connection)
 
 
-def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
+def _accepted(listening: socket.socket, most: int) -> Iterator[socket.socket]:
     """Give who waits to be accepted, without waiting for more."""
     listening.setblocking(False)
-    for _ in range(_MOST_WAITING):
+    for _ in range(most):
         try:
             connection, _ = listening.accept()
         except OSError:  # nobody is left, or nobody can be taken

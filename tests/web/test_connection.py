@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -279,31 +280,40 @@ async def test_what_is_held_when_the_service_is_told_to_stop_is_answered(
     assert answer == (200, b'{"accepted":1,"duplicates":0}')
 
 
+async def serve_until_the_port_closes(
+    trained_sample: Path,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    closing: Callable[[Any, Callable[[], None]], None],
+) -> None:
+    """Serve, and stop at once. `closing` is called with the listener, and what closes it, when that is to be done."""
+
+    async def listen(runner: web.AppRunner, settings: ServerSettings) -> asyncio.Server:
+        listener = await _listen(runner, settings)
+        monkeypatch.setattr(listener, "close", partial(closing, listener, listener.close))
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        return listener
+
+    monkeypatch.setattr("recsys.web.server._listen", listen)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
+    settings = {"paths": {"models": trained_sample, "state": state}, "server": {"host": "127.0.0.1", "port": 0}}
+    await serve(Settings.model_validate(settings))
+
+
 async def test_who_is_accepted_in_the_moment_of_the_stop_is_answered(
     trained_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closed at once, aiohttp would read nothing from it, and wait in vain."""
     loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
     theirs.setblocking(False)
-
-    async def listen(runner: web.AppRunner, settings: ServerSettings) -> asyncio.Server:
-        listener: Any = await _listen(runner, settings)
-        close = listener.close
-
-        def closing() -> None:
-            close()
-            loop._make_socket_transport(theirs, listener._protocol_factory())  # type: ignore[attr-defined]
-
-        monkeypatch.setattr(listener, "close", closing)
-        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
-        return listener  # type: ignore[no-any-return]
-
-    monkeypatch.setattr("recsys.web.server._listen", listen)
-    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
-    settings = {"paths": {"models": trained_sample, "state": tmp_path}, "server": {"host": "127.0.0.1", "port": 0}}
     reader, writer = await asyncio.open_connection(sock=ours)
     writer.write(LIVE)
-    await serve(Settings.model_validate(settings))
+
+    def closing(listener: Any, close: Callable[[], None]) -> None:
+        close()
+        loop._make_socket_transport(theirs, listener._protocol_factory())  # type: ignore[attr-defined]
+
+    await serve_until_the_port_closes(trained_sample, tmp_path, monkeypatch, closing)
 
     assert (await answer_of(reader))[0] == 200
 
@@ -312,26 +322,15 @@ async def test_who_has_connected_and_is_not_accepted_yet_is_answered_at_the_stop
     trained_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the kernel's queue, of which the loop knows nothing: closing the port would cut them off."""
-    loop, clients = asyncio.get_running_loop(), list[socket.socket]()
+    clients: list[socket.socket] = []
 
-    async def listen(runner: web.AppRunner, settings: ServerSettings) -> asyncio.Server:
-        listener = await _listen(runner, settings)
-        close, address = listener.close, listener.sockets[0].getsockname()
+    def closing(listener: Any, close: Callable[[], None]) -> None:
+        for _ in range(3):
+            clients.append(socket.create_connection(listener.sockets[0].getsockname()))
+            clients[-1].sendall(LIVE)
+        close()
 
-        def closing() -> None:
-            for _ in range(3):
-                clients.append(socket.create_connection(address))
-                clients[-1].sendall(LIVE)
-            close()
-
-        monkeypatch.setattr(listener, "close", closing)
-        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
-        return listener
-
-    monkeypatch.setattr("recsys.web.server._listen", listen)
-    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
-    settings = {"paths": {"models": trained_sample, "state": tmp_path}, "server": {"host": "127.0.0.1", "port": 0}}
-    await serve(Settings.model_validate(settings))
+    await serve_until_the_port_closes(trained_sample, tmp_path, monkeypatch, closing)
 
     assert len(clients) == 3
     for client in clients:
