@@ -1,8 +1,9 @@
 """File systems of a few megabytes, to be filled, made read-only, or grown."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,15 @@ def read_only(path: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(path)], check=True)
+
+
+def fill(directory: Path) -> Path:
+    """Take what is left of a small disk."""
+    ballast = directory / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (4096, 1):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+    assert shutil.disk_usage(directory).free == 0
+    return ballast

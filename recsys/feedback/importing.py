@@ -19,7 +19,8 @@ _PAUSE_S = 0.005
 _ADD = """
 INSERT INTO events (sequence, uid, iid, value, timestamp) SELECT ?1, ?2, ?3, ?4, ifnull(?5, ?6)
 WHERE NOT EXISTS (
-    SELECT 1 FROM events WHERE uid = ?2 AND iid = ?3 AND value IS ?4 AND (?5 IS NULL OR timestamp = ?5))"""
+    SELECT 1 FROM user_events AS found CROSS JOIN events USING (sequence)
+    WHERE found.uid = ?2 AND found.iid = ?3 AND value IS ?4 AND (?5 IS NULL OR timestamp = ?5))"""
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,26 @@ def _add(transaction: Transaction, chunk: list[Row]) -> tuple[int, int]:
     forgotten = transaction.forgotten_among({row[0] for row in chunk})
     kept = [row for row in chunk if row[0] not in forgotten]
     uids, iids = transaction.number(dict.fromkeys(row[0] for row in kept), dict.fromkeys(row[1] for row in kept))
+    transaction.indexes.settle(transaction.sequence)
     first = transaction.sequence + 1
     numbered = [
         (sequence, uids[user_id], iids[item_id], finite(value), timestamp, transaction.now)
-        for sequence, (user_id, item_id, value, timestamp) in enumerate(kept, first)
+        for sequence, (user_id, item_id, value, timestamp) in enumerate(_once(kept, transaction.now), first)
     ]
     added = transaction.db.executemany(_ADD, numbered).rowcount if numbered else 0
     if added:
         transaction.sequence += len(numbered)
     return added, len(chunk) - len(kept)
+
+
+def _once(rows: list[Row], now: int) -> list[Row]:
+    """Leave out what stands further up in `rows`: it cannot be looked up in the store yet."""
+    once: list[Row] = []
+    there: set[Row] = set()
+    for row in rows:
+        if row in there:
+            continue
+        once.append(row)
+        what, timestamp = row[:3], row[3]
+        there |= {(*what, None), (*what, now if timestamp is None else timestamp)}
+    return once

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from recsys.datasets.events import Event, Events, ItemChange
 from recsys.datasets.ratings import Int32, Int64, freeze
-from recsys.feedback.changes import Changes, Forgotten, user_hash
+from recsys.feedback.changes import Changes, Forgotten
 from recsys.feedback.database import connect_to_read, corrupt, translating
 from recsys.feedback.schema import Identity, read_identity
 
@@ -97,13 +97,6 @@ class FeedbackReader:
         """Return whom to forget, each with the last time it was asked."""
         with self._reading() as db:
             return _forgotten(db, 0, _LAST)
-
-    def ratings_of(self, user_id: str) -> tuple[Event, ...]:
-        """Return one user's events in order of sequence, deletions among them."""
-        digest = user_hash(self.key, user_id)
-        with self._reading() as db:
-            rows = db.execute(_EVENTS.format("uid = (SELECT uid FROM users WHERE hash = ?)"), (digest,))
-            return tuple(Event(*row) for row in rows)
 
     def in_chunks(self, *, up_to: int | None = None, size: int = _CHUNK) -> Iterator[tuple[Event, ...]]:
         """Go through all events in order, in bounded memory, holding no snapshot between two chunks."""

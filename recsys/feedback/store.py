@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from recsys.errors import FeedbackUnavailableError
 from recsys.feedback.changes import Change, Written
 from recsys.feedback.database import connect, feedback_path, is_busy, room_bytes, translating
+from recsys.feedback.indexes import Indexes
 from recsys.feedback.reading import FeedbackReader
-from recsys.feedback.schema import SCHEMA_VERSION, ensure, inspect, read_identity
+from recsys.feedback.schema import SCHEMA_VERSION, ensure, inspect, read_identity, upgrade
 from recsys.feedback.transaction import STAGE, Transaction
 
 #: How often a writer asks for its turn. SQLite itself asks up to 100 ms apart, and would miss an import's pauses.
@@ -24,6 +26,13 @@ _SCRUB_S = 0.1
 #: A disk with less is called full, even if a small write would fit.
 _ROOM_BYTES = 2**20
 _RESTART = "restart the service"
+
+
+class _Writing(NamedTuple):
+    """The writing connection, and the indexes as it brings them on."""
+
+    db: sqlite3.Connection
+    indexes: Indexes
 
 
 class FeedbackStore(FeedbackReader):
@@ -37,7 +46,7 @@ class FeedbackStore(FeedbackReader):
         self._clock = clock
         self._lock_wait_s = lock_wait_s
         self._one_at_a_time = threading.Lock()
-        self._db: sqlite3.Connection | None = None
+        self._writing: _Writing | None = None
         self._file: tuple[int, int] | None = None
         self._highest = 0
         self._is_checked = False
@@ -76,17 +85,19 @@ class FeedbackStore(FeedbackReader):
     def transaction(self) -> Iterator[Transaction]:
         """Hold the right to write, and commit at the end; after any error nothing is kept."""
         with self._one_at_a_time, translating(self.path):
-            db = self._connect()
+            db, indexes = self._connect()
             try:
                 if not _patiently(lambda: _begin(db), self._lock_wait_s):
                     raise FeedbackUnavailableError(f"{self.path} is locked by another process")
-                (sequence,) = db.execute("SELECT sequence FROM store").fetchone()
+                sequence, settled = db.execute("SELECT sequence, settled FROM store").fetchone()
                 if sequence < self._highest:
                     raise FeedbackUnavailableError(f"{self.path} is an older copy of itself", hint=_RESTART)
-                transaction = Transaction(db, self.key, sequence, int(self._clock()))
+                indexes.begin(sequence, settled)
+                transaction = Transaction(db, indexes, self.key, sequence, int(self._clock()))
                 yield transaction
-                if transaction.sequence != sequence:
-                    db.execute("UPDATE store SET sequence = ?", (transaction.sequence,))
+                indexes.bring_on(transaction.sequence)
+                if (transaction.sequence, indexes.settled) != (sequence, settled):
+                    db.execute("UPDATE store SET sequence = ?, settled = ?", (transaction.sequence, indexes.settled))
                 db.execute("COMMIT")
                 self._highest = transaction.sequence
             except BaseException:
@@ -101,7 +112,7 @@ class FeedbackStore(FeedbackReader):
             return True
         try:
             with self._one_at_a_time, translating(self.path):
-                db = self._connect()
+                db, _ = self._connect()
                 self._must_scrub = not _patiently(lambda: _empty_log(db), _SCRUB_S)
         except FeedbackUnavailableError:
             return False
@@ -125,18 +136,19 @@ class FeedbackStore(FeedbackReader):
         if room_bytes(self.path.parent) < _ROOM_BYTES:
             raise FeedbackUnavailableError(f"{self.path} cannot be written, the disk is full")
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> "_Writing":
         """Return the writing connection, a new one after a failure. A store that was put in the place of the one
         opened first is not written to: what is in memory and the cutoffs of models would not fit it.
         """
         if not self._is_checked:
             ensure(self.path)
             self._identity = inspect(self.path)
+            upgrade(self.path)
             self._is_checked = True
         found = self.path.stat()
         file = (found.st_dev, found.st_ino)
-        if self._db is not None and self._file == file:
-            return self._db
+        if self._writing is not None and self._file == file:
+            return self._writing
         self._disconnect()
         # after a kill, whoever comes first brings the log in order, and another has to wait for that
         db = connect(self.path, busy_timeout_s=self._lock_wait_s)
@@ -147,17 +159,17 @@ class FeedbackStore(FeedbackReader):
             for setting in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY", "cache_size = -16000"):
                 db.execute(f"PRAGMA {setting}")
             db.execute(STAGE)
+            self._writing, self._file = _Writing(db, Indexes(db)), file
         except BaseException:
             db.close()
             raise
-        self._db, self._file = db, file
-        return db
+        return self._writing
 
     def _disconnect(self) -> None:
         """Closing rolls back what was not committed."""
-        db, self._db = self._db, None
-        if db is not None:
-            db.close()
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.db.close()
 
 
 def _patiently(attempt: Callable[[], bool], wait_s: float) -> bool:

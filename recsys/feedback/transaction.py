@@ -28,6 +28,7 @@ from recsys.feedback.changes import (
     Shown,
     user_hash,
 )
+from recsys.feedback.indexes import OF_USER, Indexes
 from recsys.feedback.many import add
 
 #: A repeated impression or click is known as such among so many of the latest.
@@ -36,9 +37,12 @@ _SHOWN_KEPT = 1_000_000
 STAGE = """
 CREATE TEMP TABLE incoming (
     n INTEGER PRIMARY KEY, hash BLOB, user_id TEXT, item_id TEXT, value REAL, timestamp INTEGER, event_key BLOB)"""
+#: What came before by one of the names that are staged; `?` are sequences, for those that no index has yet.
 _KNOWN_EVENTS = """
-SELECT events.event_key, users.user_id, items.item_id, events.value, events.timestamp
-FROM incoming CROSS JOIN events USING (event_key) JOIN users USING (uid) JOIN items USING (iid)"""
+SELECT event_key, user_id, item_id, value, timestamp
+FROM events CROSS JOIN users USING (uid) CROSS JOIN items USING (iid)
+WHERE sequence IN (
+    SELECT sequence FROM incoming CROSS JOIN event_keys USING (event_key) UNION ALL SELECT value FROM json_each(?))"""
 _NEW_USERS = """
 INSERT INTO users (hash, user_id) SELECT hash, user_id FROM incoming
 WHERE hash IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users WHERE users.hash = incoming.hash)
@@ -54,6 +58,12 @@ _EVENTS = """
 INSERT INTO events
 SELECT ? + n, uid, iid, value, timestamp, event_key
 FROM incoming CROSS JOIN users USING (hash) CROSS JOIN items USING (item_id) ORDER BY n"""
+
+_FORGET_EVENTS = (
+    f"DELETE FROM event_keys WHERE event_key IN (SELECT event_key FROM events WHERE sequence IN ({OF_USER}))",  # noqa: S608  no value is in the text
+    f"DELETE FROM events WHERE sequence IN ({OF_USER})",  # noqa: S608  nor here
+    "DELETE FROM user_events WHERE uid = ?",
+)
 
 
 class _Row(NamedTuple):
@@ -79,8 +89,9 @@ class _Came(NamedTuple):
 class Transaction:
     """The changes of one commit, in order. `sequence` is the last number given; `now` is the time of arrival."""
 
-    def __init__(self, db: sqlite3.Connection, key: bytes, sequence: int, now: int) -> None:
+    def __init__(self, db: sqlite3.Connection, indexes: Indexes, key: bytes, sequence: int, now: int) -> None:
         self.db = db
+        self.indexes = indexes
         self.sequence = sequence
         self._key = key
         self.now = now
@@ -148,13 +159,16 @@ class Transaction:
         rows_of = [self._rows(change) for change in changes]
         rows = _all_of(rows_of)
         self._stage(rows)
-        came = {key: _Came(*rating) for key, *rating in self.db.execute(_KNOWN_EVENTS)}
         keys = [row.event_key for row in rows if row.event_key is not None]
+        unsettled = orjson.dumps(self.indexes.unsettled(keys)).decode()
+        came = {key: _Came(*rating) for key, *rating in self.db.execute(_KNOWN_EVENTS, (unsettled,))}
         if came or len(set(keys)) < len(keys):  # something was sent again
             pairs = zip(changes, rows_of, strict=True)
             rows_of = [rows if isinstance(rows, Outcome) else _new_among(change, rows, came) for change, rows in pairs]
-            self._stage(_all_of(rows_of))
+            rows = _all_of(rows_of)
+            self._stage(rows)
         sequences = itertools.count(self.sequence + 1)
+        self.indexes.name((row.event_key, n) for n, row in enumerate(rows, self.sequence + 1) if row.event_key)
         self._keep()
         return [
             rows if isinstance(rows, Outcome) else _outcome(change, rows, sequences)
@@ -198,7 +212,8 @@ class Transaction:
         """The row of the user stays, for its hash, and keeps its size, so that no page is rearranged."""
         uid = self.number((user_id,), ())[0][user_id]
         sequence = self._next()
-        self.db.execute("DELETE FROM events WHERE uid = ?", (uid,))
+        for statement in _FORGET_EVENTS:
+            self.db.execute(statement, (uid,))
         self.db.execute("UPDATE users SET user_id = zeroblob(length(CAST(user_id AS BLOB))) WHERE uid = ?", (uid,))
         self.db.execute("REPLACE INTO forgotten VALUES (?, ?)", (uid, sequence))
         return Outcome(accepted=1, forgotten=Forgotten(user_hash(self._key, user_id), sequence, user_id))

@@ -1,7 +1,7 @@
 """A process that takes in ratings as a service does, and says on its standard output what it acknowledged.
 
 Arguments: state directory, first number, then numbers whose acknowledgement the one before may not have told. Each
-rating has its number as event id, so that sending it again is harmless.
+rating has its number as event id, so that sending it again is harmless. The indexes are brought on all the time.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from recsys.feedback import indexes
 from recsys.feedback.changes import PutRatings, Rating
 from recsys.feedback.ingest import Ingest
 from recsys.feedback.store import FeedbackStore
@@ -21,6 +22,7 @@ def rating(number: int) -> Rating:
 
 
 async def main(state: Path, start: int, again: list[int]) -> None:
+    indexes._WAITING = 100
     store = FeedbackStore(state)
     store.open()
     ingest = Ingest(store, known=store.sequence, on_written=lambda _: None, on_outside=lambda _: None)

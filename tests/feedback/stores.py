@@ -1,7 +1,9 @@
 """What tests of the feedback store share: short ways to change and to read one."""
 
 import math
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 
 from recsys.datasets.events import Event, Events, ItemChange
@@ -39,6 +41,24 @@ def rows(events: Events) -> list[Event]:
 def item_numbers(store: FeedbackStore) -> list[int]:
     """The numbers of `numbered` ratings that the store holds, in order."""
     return [int(event.item_id.removeprefix("item")) for event in rows(store.events())]
+
+
+def _read(store: FeedbackStore, query: str) -> list[tuple[int, ...]]:
+    with closing(sqlite3.connect(store.path)) as db:
+        return db.execute(query).fetchall()
+
+
+def settled(store: FeedbackStore) -> int:
+    return _read(store, "SELECT settled FROM store")[0][0]
+
+
+def check_indexes(store: FeedbackStore) -> None:
+    """What has settled is in both indexes, and what was forgotten in neither."""
+    for index, has in (("user_events", "1"), ("event_keys", "event_key IS NOT NULL")):
+        there = {sequence for (sequence,) in _read(store, f"SELECT sequence FROM {index}")}
+        due = _read(store, f"SELECT sequence FROM events WHERE sequence <= (SELECT settled FROM store) AND {has}")
+        events = {sequence for (sequence,) in _read(store, "SELECT sequence FROM events")}
+        assert {sequence for (sequence,) in due} <= there <= events, index
 
 
 def all_bytes(directory: Path) -> bytes:

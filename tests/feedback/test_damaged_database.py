@@ -21,9 +21,11 @@ NOISE = b"\xa5\x3c" * (PAGE // 2)
 
 @pytest.fixture
 def path(open_store: OpenStore) -> Path:
-    """A database of 3,000 ratings that nobody has open."""
+    """A database of 3,000 ratings, in the indexes too, that nobody has open."""
     store = open_store()
-    store.write([numbered(range(1000)), numbered(range(1000, 2000)), numbered(range(2000, 3000))])
+    with store.transaction() as transaction:
+        transaction.apply([numbered(range(1000)), numbered(range(1000, 2000)), numbered(range(2000, 3000))])
+        transaction.indexes.settle(3000)
     store.close()
     return store.path
 
@@ -59,14 +61,16 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "another header": lambda path: overwrite(path, 0, b"SQLite format 4\0"),
     "zeros for ratings": lambda path: overwrite(path, leaf_of(path, "events"), bytes(PAGE)),
     "noise for ratings": lambda path: overwrite(path, leaf_of(path, "events"), NOISE),
-    "noise in an index": lambda path: overwrite(path, leaf_of(path, "events_by_user"), NOISE),
-    "a newer schema": lambda path: run(path, "PRAGMA user_version = 2"),
+    "noise in an index": lambda path: overwrite(path, leaf_of(path, "user_events"), NOISE),
+    "a newer schema": lambda path: run(path, "PRAGMA user_version = 3"),
     "an older schema": lambda path: run(path, "PRAGMA user_version = 0"),
     "of something else": lambda path: run(path, "PRAGMA application_id = 7"),
     "no table of ratings": lambda path: run(path, "DROP TABLE events"),
+    "no index": lambda path: run(path, "DROP TABLE event_keys"),
     "no identity": lambda path: run(path, "DELETE FROM store"),
     "a short key": lambda path: run(path, "UPDATE store SET key = x'00'"),
     "a count that fell behind": lambda path: run(path, "UPDATE store SET sequence = 2999"),
+    "indexes that are ahead": lambda path: run(path, "UPDATE store SET settled = 3001"),
 }
 
 

@@ -85,14 +85,11 @@ class TestRatings:
         assert expected == rows(store.events())
         assert expected[3:17] == rows(store.events(expected[2].sequence, up_to=expected[16].sequence))
 
-    def test_of_one_user_and_all_in_chunks_agree_with_the_columns(self, store: FeedbackStore) -> None:
+    def test_in_chunks_agree_with_the_columns(self, store: FeedbackStore) -> None:
         store.write([put(*(Rating(f"u{n % 3}", f"i{n % 7}", 1.0 + n % 5, n) for n in range(50)))])
         store.write([DeleteRating("u1", "i1")])
 
-        found = rows(store.events())
-        assert found == [event for chunk in store.in_chunks(size=7) for event in chunk]
-        assert [event for event in found if event.user_id == "u1"] == list(store.ratings_of("u1"))
-        assert store.ratings_of("nobody") == ()
+        assert rows(store.events()) == [event for chunk in store.in_chunks(size=7) for event in chunk]
 
     def test_are_read_whole_where_numbers_are_missing(self, store: FeedbackStore) -> None:
         """Forgetting leaves gaps, here longer than what is read at once."""
@@ -282,7 +279,7 @@ def test_threads_may_share_a_store(store: FeedbackStore) -> None:
     def work(start: int) -> None:
         for number in range(start, start + 20):
             store.write([numbered([number])])
-            store.ratings_of(f"user{number % 10}")
+            store.changes(number)
 
     threads = [threading.Thread(target=work, args=(start,)) for start in (0, 100, 200)]
     for thread in threads:
@@ -309,7 +306,7 @@ def test_what_is_kept_is_looked_up_by_index_however_much_there_is(store: Feedbac
     store.write([put(Rating("ann", "1", 4.0, event_id="a"))])
     with store.transaction() as held:
         statements = (
-            transaction._KNOWN_EVENTS,
+            transaction._KNOWN_EVENTS.replace("?", "'[]'"),
             transaction._NEW_USERS,
             transaction._RETURNED_USERS,
             transaction._NEW_ITEMS,
@@ -317,8 +314,9 @@ def test_what_is_kept_is_looked_up_by_index_however_much_there_is(store: Feedbac
         )
         plans = [row[3] for text in statements for row in held.db.execute(f"EXPLAIN QUERY PLAN {text}")]
 
-    assert {"SCAN incoming"} == {step for step in plans if step.startswith("SCAN")}
-    assert len(statements) == plans.count("SCAN incoming")
+    once = "SCAN json_each VIRTUAL TABLE INDEX 1:"
+    assert {"SCAN incoming", once} == {step for step in plans if step.startswith("SCAN")}
+    assert (len(statements), 1) == (plans.count("SCAN incoming"), plans.count(once))
 
 
 class Model:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from busy_writer import rating
-from stores import rows
+from stores import check_indexes, rows, settled
 
 from recsys.feedback.store import FeedbackStore
 
@@ -39,6 +39,8 @@ def test_no_acknowledged_rating_is_lost_or_counted_twice(tmp_path: Path, full: b
         store = FeedbackStore(state)
         store.open()
         events = rows(store.events())
+        check_indexes(store)
+        n_settled = settled(store)
         store.close()
         numbers = Counter(int(event.item_id.removeprefix("item")) for event in events)
         assert set() == acknowledged - set(numbers), moment
@@ -50,6 +52,7 @@ def test_no_acknowledged_rating_is_lost_or_counted_twice(tmp_path: Path, full: b
             sent = rating(int(event.item_id.removeprefix("item")))
             assert (sent.user_id, sent.value, sent.timestamp) == (event.user_id, event.value, event.timestamp), moment
     assert len(acknowledged) > 100
+    assert n_settled > 100
 
 
 def run_until_killed(state: Path, start: int, again: list[int], lines: int, delay_s: float) -> dict[str, set[int]]:

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 
 import pytest
-from small_disks import read_only
+from small_disks import fill, read_only
 from stores import OpenStore, item_numbers, numbered, rows
 
 from recsys.errors import FeedbackUnavailableError
@@ -36,18 +36,6 @@ def write_until_it_fails(store: FeedbackStore, start: int = 0) -> tuple[list[int
             return kept, error
         kept += group
     raise AssertionError
-
-
-def fill(directory: Path) -> Path:
-    """Take what is left of a small disk."""
-    ballast = directory / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (4096, 1):
-            with suppress(OSError):
-                while file.write(bytes(size)):
-                    pass
-    assert shutil.disk_usage(directory).free == 0
-    return ballast
 
 
 class TestFullDisk:
@@ -280,7 +268,7 @@ store.close()
 
 def test_a_commit_waits_for_the_disk_and_deletion_overwrites(store: FeedbackStore) -> None:
     """Neither shows in a test that only kills processes."""
-    db = store._connect()
+    db = store._connect().db
 
     found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "secure_delete")]
     assert found == ["wal", 2, 1]
