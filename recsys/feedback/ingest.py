@@ -67,14 +67,18 @@ class Ingest:
         self._max_waiting = max_waiting
         self._wait_s = wait_s
         self._poll_s = poll_s
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._groups: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        #: What is to go into the next group, and whether one is being written.
+        self._gathered: deque[_Waiting] = deque()
+        self._is_writing = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._gather_until = 0.0
         #: When each wait must end, the longest first.
         self._due: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._waiting_rows = 0
         self._closing = False
         self._ended = asyncio.Event()
-        self._gather_until = 0.0
         self._thread = threading.Thread(target=self._run, name="feedback-writer", daemon=True)
         #: Why ratings cannot be kept now, None when they can, also when nobody sends any; for `/health`.
         self.problem = problem
@@ -105,13 +109,17 @@ class Ingest:
         self._due.append((self._loop.time() + self._wait_s, future))
         if self._timer is None:
             self._timer = self._loop.call_later(self._wait_s, self._give_up)
-        self._queue.put(_Waiting(change, rows, future))
+        self._gathered.append(_Waiting(change, rows, future))
+        if not self._is_writing and self._gathering is None:
+            self._gather()
         return await future
 
     async def close(self, within_s: float) -> None:
         """Take nothing more, write what waits, and end; what is not written in time fails."""
         self._closing = True
-        self._queue.put(None)
+        while self._gathered:
+            self._hand_over()
+        self._groups.put(None)
         try:
             async with asyncio.timeout(within_s):
                 await self._ended.wait()
@@ -135,6 +143,23 @@ class Ingest:
         if self._due:
             self._timer = self._loop.call_at(self._due[0][0], self._give_up)
 
+    def _gather(self, n_before: int = 0) -> None:
+        """Hand a group over, now or once nobody has come for a moment."""
+        self._gathering = None
+        if len(self._gathered) > n_before and self._loop.time() < self._gather_until:
+            self._gathering = self._loop.call_later(_MOMENT_S, self._gather, len(self._gathered))
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        group: list[_Waiting] = []
+        rows = 0
+        while self._gathered and rows < _ROWS_A_GROUP:
+            group.append(waiting := self._gathered.popleft())
+            rows += waiting.rows
+        self._groups.put(group)
+        self._is_writing = True
+
     def _run(self) -> None:
         """The writer thread: a group, then the next; a look at what others wrote whenever there is none."""
         scrubbed = time.monotonic()
@@ -149,28 +174,11 @@ class Ingest:
         self._to_loop(self._ended.set)
 
     def _take(self) -> list[_Waiting] | None:
-        """Return what waits; an empty group after `poll_s` without any, None at the end."""
-        group: list[_Waiting] = []
-        rows = 0
-        with contextlib.suppress(queue.Empty):
-            waiting = self._queue.get(timeout=self._poll_s)
-            self._gather()
-            while waiting is not None:
-                group.append(waiting)
-                rows += waiting.rows
-                if rows >= _ROWS_A_GROUP:
-                    return group
-                waiting = self._queue.get_nowait()
-            if not group:
-                return None
-            self._queue.put(None)
-        return group
-
-    def _gather(self) -> None:
-        waiting = -1
-        while self._queue.qsize() > waiting and time.monotonic() < self._gather_until:
-            waiting = self._queue.qsize()
-            time.sleep(_MOMENT_S)
+        """Return the next group; an empty one after `poll_s` without any, None at the end."""
+        try:
+            return self._groups.get(timeout=self._poll_s)
+        except queue.Empty:
+            return []
 
     def _write(self, group: list[_Waiting]) -> None:
         rows = sum(waiting.rows for waiting in group)
@@ -186,7 +194,6 @@ class Ingest:
             error = self._note(caught)
         else:
             self._note_success()
-        self._gather_until = time.monotonic() + _GATHER_S if len(group) > 1 else 0.0
         self._to_loop(self._deliver, group, rows, outcomes, error)
 
     def _look(self) -> None:
@@ -237,8 +244,12 @@ class Ingest:
     def _deliver(
         self, group: list[_Waiting], rows: int, outcomes: tuple[Outcome, ...], error: RecsysError | None
     ) -> None:
-        """On the loop: memory first, then those who wait."""
+        """On the loop: memory first, then those who wait. Meanwhile the next group is written."""
         self._waiting_rows -= rows
+        self._is_writing = False
+        self._gather_until = self._loop.time() + _GATHER_S if len(group) > 1 else 0.0
+        if self._gathered:
+            self._gather()
         if outcomes and error is None:
             try:
                 self._on_written(outcomes)
