@@ -73,6 +73,18 @@ def test_what_another_process_wrote_is_known_again(open_store: OpenStore) -> Non
     assert settled(one) > 300
 
 
+def test_names_are_kept_until_they_have_settled_by_whomever(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
+    with waiting(10**9):
+        for n in range(50):
+            one.write(named(range(n, n + 1)))
+            with other.transaction() as transaction:
+                transaction.indexes.settle(transaction.sequence)
+        with one.transaction() as transaction:
+            assert transaction.indexes._recent == {}
+    assert [outcome.duplicates for outcome in one.write(named(range(50))).outcomes] == [1] * 50
+
+
 def test_after_a_failure_the_merge_begins_anew(store: FeedbackStore) -> None:
     with waiting(100):
         for n in range(110):
