@@ -17,6 +17,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from recsys.feedback.database import connect, connect_to_read, corrupt, translating, wal_bytes
 
 #: A change of the tables takes the next number, and a step here that brings older databases there.
@@ -64,6 +66,7 @@ _INDEX_NAMES = {"user_events", "event_keys"}
 #: How long an upgrade waits for somebody who writes, or upgrades.
 _UPGRADE_WAIT_S = 60.0
 _KEY_BYTES = 32
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,13 @@ def upgrade(path: Path) -> None:
             return
     with translating(path), closing(connect(path, busy_timeout_s=_UPGRADE_WAIT_S)) as db:
         db.execute("BEGIN IMMEDIATE")
-        if _version(db) != SCHEMA_VERSION:
-            for statement in _UPGRADE:
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if _version(db) == SCHEMA_VERSION:  # somebody else was first
+            return
+        for statement in _UPGRADE:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
+    _log.info("brought the ratings file to this version", path=str(path), schema=SCHEMA_VERSION)
 
 
 def inspect(path: Path) -> Identity:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from small_disks import fill
 from stores import NOW, OpenStore, put, rows, write
+from structlog.testing import capture_logs
 
 from recsys.errors import FeedbackUnavailableError
 from recsys.feedback.changes import DeleteRating, ForgetUser, Rating
@@ -86,8 +87,10 @@ def test_opening_it_brings_it_here(older: Path, open_store: OpenStore) -> None:
     before = rows(reader.events())
     assert version(older) == 1  # a training may read it before the service writes
 
-    store = open_store()
+    with capture_logs() as logs:
+        store = open_store()
 
+    assert [(log["event"], log["schema"]) for log in logs] == [("brought the ratings file to this version", 2)]
     assert before == rows(store.events()) == rows(reader.events())
     check_upgraded(store)
 
