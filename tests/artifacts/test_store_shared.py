@@ -7,11 +7,11 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from small_disks import small_disk_at
+from small_disks import fill, small_disk_at
 from test_store import describe, listed, publish
 
 from recsys.artifacts.marks import Mark, Marks
@@ -194,12 +194,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-def fill(disk: Path) -> None:
-    with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
-        while True:
-            filler.write(bytes(4096))
-
-
 def test_a_full_disk_leaves_nothing_visible_and_nothing_behind(small_disk: Path) -> None:
     store = ModelStore(small_disk / "models")
     publish(store, "v1.0.0")
@@ -216,18 +210,19 @@ def test_a_full_disk_leaves_nothing_visible_and_nothing_behind(small_disk: Path)
 def test_a_disk_that_is_full_when_the_manifest_is_written_shows_nothing(small_disk: Path) -> None:
     store = ModelStore(small_disk / "models")
     publish(store, "v1.0.0")
+    ballast: list[Path] = []
 
     def publish_late() -> None:
         with store.stage() as staged:
             (staged / "model.json").write_bytes(b"{}")
-            fill(small_disk)
+            ballast.append(fill(small_disk))
             store.publish(staged, None, describe)
 
     with pytest.raises(StoreError, match="No space left"):
         publish_late()
 
     assert listed(store) == ["v1.0.0"]
-    (small_disk / "filler").unlink()
+    ballast[0].unlink()
     assert publish(store).version == "v1.0.1"
 
 

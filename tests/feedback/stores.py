@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
+from hypothesis import strategies as st
+
 from recsys.datasets.events import Event, Events, ItemChange
-from recsys.feedback.changes import Change, Outcome, PutRatings, Rating
+from recsys.feedback.changes import Change, DeleteRating, ForgetUser, Outcome, PutItem, PutRatings, Rating
 from recsys.feedback.store import FeedbackStore
 
 OpenStore = Callable[..., FeedbackStore]
@@ -23,6 +25,18 @@ def put(*ratings: Rating) -> PutRatings:
 def numbered(numbers: Iterable[int]) -> PutRatings:
     """A rating for each number, unlike every other."""
     return put(*(Rating(f"user{n % 10}", f"item{n}", 1.0 + n % 5, 1000 + n) for n in numbers))
+
+
+_USERS, _ITEMS = st.sampled_from("abc"), st.sampled_from("xyz")
+_EVENT_IDS = st.one_of(st.none(), st.integers(0, 5).map(str))
+_RATINGS = st.builds(Rating, _USERS, _ITEMS, st.sampled_from([0.5, 3.0, 5.0]), st.integers(0, 3), _EVENT_IDS)
+#: Any change of ratings, among so few users, items and names that they meet again and again.
+CHANGES = st.one_of(
+    st.lists(_RATINGS, min_size=1, max_size=4).map(lambda ratings: put(*ratings)),
+    st.builds(DeleteRating, _USERS, _ITEMS),
+    st.builds(ForgetUser, _USERS),
+    st.just(PutItem(FILM)),
+)
 
 
 def write(store: FeedbackStore, change: Change) -> Outcome:

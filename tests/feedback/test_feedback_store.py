@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import FILM, NOW, OpenStore, item_numbers, numbered, put, rows, write
+from stores import CHANGES, FILM, NOW, OpenStore, item_numbers, numbered, put, rows, write
 
 from recsys.datasets.events import Event
 from recsys.datasets.ratings import NO_TIMESTAMP
@@ -289,17 +289,6 @@ def test_threads_may_share_a_store(store: FeedbackStore) -> None:
 
     assert [*range(20), *range(100, 120), *range(200, 220)] == sorted(item_numbers(store))
     assert list(range(1, 61)) == store.events().sequences.tolist()
-
-
-USERS, ITEMS = st.sampled_from("abc"), st.sampled_from("xyz")
-EVENT_IDS = st.one_of(st.none(), st.integers(0, 5).map(str))
-RATINGS = st.builds(Rating, USERS, ITEMS, st.sampled_from([0.5, 3.0, 5.0]), st.integers(0, 3), EVENT_IDS)
-CHANGES = st.one_of(
-    st.lists(RATINGS, min_size=1, max_size=4).map(lambda ratings: put(*ratings)),
-    st.builds(DeleteRating, USERS, ITEMS),
-    st.builds(ForgetUser, USERS),
-    st.just(PutItem(FILM)),
-)
 
 
 def test_what_is_kept_is_looked_up_by_index_however_much_there_is(store: FeedbackStore) -> None:

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import NOW, OpenStore, check_indexes, put, rows, settled, write
+from stores import CHANGES, NOW, OpenStore, check_indexes, put, rows, settled, write
 
 from recsys.errors import EventConflictError
 from recsys.feedback import indexes
-from recsys.feedback.changes import DeleteRating, ForgetUser, PutRatings, Rating
+from recsys.feedback.changes import ForgetUser, PutRatings, Rating
 from recsys.feedback.database import wal_bytes
 from recsys.feedback.exporting import live_ratings
 from recsys.feedback.importing import Imported, import_ratings
@@ -161,15 +161,6 @@ def test_an_import_settles_what_it_looks_for(store: FeedbackStore) -> None:
         check_indexes(store)
 
 
-USERS, ITEMS = st.sampled_from("abc"), st.sampled_from("xyz")
-NAMES = st.one_of(st.none(), st.integers(0, 5).map(str))
-CHANGES = st.one_of(
-    st.lists(
-        st.builds(Rating, USERS, ITEMS, st.sampled_from([0.5, 5.0]), st.integers(0, 3), NAMES), min_size=1, max_size=4
-    ).map(lambda ratings: put(*ratings)),
-    st.builds(DeleteRating, USERS, ITEMS),
-    st.builds(ForgetUser, USERS),
-)
 STEPS = st.one_of(st.lists(CHANGES, min_size=1, max_size=4), st.just("restart"), st.just("import"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from small_disks import fill
-from stores import NOW, OpenStore, put, rows, write
+from stores import NOW, OpenStore, put, rows, settled, write
 from structlog.testing import capture_logs
 
 from recsys.errors import FeedbackUnavailableError
@@ -70,8 +70,7 @@ def check_upgraded(store: FeedbackStore) -> None:
     assert [(event.user_id, event.item_id, event.value, event.timestamp) for event in rows(store.events())] == [
         *(rating[:4] for rating in kept), ("user1", "item1", None, NOW),
     ]  # fmt: skip
-    with closing(sqlite3.connect(store.path)) as db:
-        assert db.execute("SELECT settled = sequence FROM store").fetchone() == (1,)
+    assert settled(store) == store.sequence
     named = [put(rating) for rating in kept if rating.event_id is not None]
     assert {(0, 1)} == {(outcome.accepted, outcome.duplicates) for outcome in store.write(named).outcomes}
     assert write(store, ForgetUser("user5")).forgotten is not None

@@ -5,21 +5,20 @@ by itself. And a database that must not be used: the service does not start over
 import json
 import os
 import resource
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from life_of_a_process import TOKEN
 from rating_clients import Sent, item_ids, kept, n_stored
 from service import Answer, ServerProcess
-from small_disks import read_only, small_disk_at
+from small_disks import fill, read_only, small_disk_at
 
 Serve = Callable[..., ServerProcess]
 Fault = Callable[[Path], AbstractContextManager[object]]
@@ -37,13 +36,7 @@ def small_state(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def full_disk(state: Path) -> Iterator[None]:
-    ballast = state / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (4096, 1):
-            with suppress(OSError):
-                while file.write(bytes(size)):
-                    pass
-    assert shutil.disk_usage(state).free == 0
+    ballast = fill(state)
     yield
     ballast.unlink()
 
