@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from recsys.feedback.rows import finite, unstorable
 from recsys.feedback.store import FeedbackStore
-from recsys.feedback.transaction import Transaction, finite, unstorable
+from recsys.feedback.transaction import Transaction
 
 #: user_id, item_id, rating (None: taken back), unix seconds (None: not known).
 Row = tuple[str, str, float | None, int | None]

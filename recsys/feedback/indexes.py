@@ -33,11 +33,11 @@ _WANT = (
     WHERE sequence > ?1 AND sequence <= ?2 AND event_key IS NOT NULL ORDER BY event_key""",
 )
 #: What was forgotten meanwhile is not among the events any more.
-_SETTLE = (
+SETTLE = (
     """INSERT OR IGNORE INTO user_events SELECT uid, iid, sequence
-    FROM wanted_events CROSS JOIN events USING (sequence) WHERE n > ?1 AND n <= ?2 ORDER BY n""",
+    FROM wanted_events CROSS JOIN events USING (sequence) WHERE n > {0} AND n <= {1} ORDER BY n""",
     """INSERT OR REPLACE INTO event_keys SELECT event_key, sequence
-    FROM wanted_keys CROSS JOIN events USING (sequence) WHERE n > ?1 AND n <= ?2 ORDER BY n""",
+    FROM wanted_keys CROSS JOIN events USING (sequence) WHERE n > {0} AND n <= {1} ORDER BY n""",
 )
 _DONE = ("DELETE FROM wanted_events", "DELETE FROM wanted_keys")
 #: All in one step: at each a busy event loop may keep the interpreter's lock for half a millisecond.
@@ -93,6 +93,21 @@ class Indexes:
         if self._up_to:
             self._settle(_SETTLED_PER_EVENT * n_new)
 
+    def steady(self, before: int, n: int) -> tuple[int, int] | None:
+        """If the store has come to `before` as far as is known here, and neither does a merge begin nor the one under
+        way end with the next `n` events: between which places of the merge they settle, (0, 0) without one.
+        """
+        if self._known != before:
+            return None
+        if self._up_to:
+            place = self._place + _SETTLED_PER_EVENT * n
+            return (self._place, place) if place < self._size else None
+        return (0, 0) if before + n - self.settled < _WAITING else None
+
+    def went_on(self, sequence: int, place: int) -> None:
+        """The store has come to `sequence`, and the merge under way to `place`: what `steady` gave was done."""
+        self._known, self._place = sequence, place
+
     def settle(self, sequence: int) -> None:
         """Settle all of them, for somebody with many to look for."""
         if self._up_to:
@@ -109,8 +124,8 @@ class Indexes:
 
     def _settle(self, n: int) -> None:
         """Go on with the merge by `n` events, and end it after the last."""
-        for statement in _SETTLE:
-            self._db.execute(statement, (self._place, self._place + n))
+        for statement in SETTLE:
+            self._db.execute(statement.format("?1", "?2"), (self._place, self._place + n))
         self._place += n
         if self._place >= self._size:
             for statement in _DONE:

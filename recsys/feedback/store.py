@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recsys.errors import FeedbackUnavailableError
-from recsys.feedback.changes import Change, Written
+from recsys.feedback import at_once
+from recsys.feedback.changes import Change, PutRatings, Written
 from recsys.feedback.database import connect, feedback_path, is_busy, room_bytes, translating
 from recsys.feedback.indexes import Indexes
 from recsys.feedback.reading import FeedbackReader
+from recsys.feedback.rows import as_rows
 from recsys.feedback.schema import SCHEMA_VERSION, ensure, inspect, read_identity, upgrade
-from recsys.feedback.transaction import STAGE, Transaction
+from recsys.feedback.transaction import STAGE, UNSTAGE, Transaction
 
 #: How often a writer asks for its turn. SQLite itself asks up to 100 ms apart, and would miss an import's pauses.
 _ASK_S = 0.001
 _SCRUB_S = 0.1
 #: A disk with less is called full, even if a small write would fit.
 _ROOM_BYTES = 2**20
+#: Of more ratings than this, no more is done before it is their turn.
+_MADE_READY = 16
 _RESTART = "restart the service"
 
 
@@ -71,8 +75,10 @@ class FeedbackStore(FeedbackReader):
 
         Errors: FeedbackUnavailableError, FeedbackCorruptError, with the reason; then nothing is kept, or if the disk
         failed in the very commit, all of it: the sequence tells. What is wrong with one change is in its outcome, and
-        does not hurt the others. Cost: one fsync, and some 20 µs a rating.
+        does not hurt the others. Cost: one fsync, and some 20 µs a rating; one step of SQLite for what is as usual.
         """
+        if (written := self._write_at_once(changes)) is not None:
+            return written
         with self.transaction() as transaction:
             before = transaction.sequence
             outcomes = transaction.apply(changes)
@@ -80,6 +86,29 @@ class FeedbackStore(FeedbackReader):
             self._must_scrub = True
             self.scrub()
         return Written(before, transaction.sequence, outcomes)
+
+    def make_ready(self, change: Change) -> Change:
+        """Do already what `write` would do, for who can do it earlier: what needs neither the disk nor its turn.
+
+        Errors: InvalidInputError for what cannot be kept. Cost: 2.7 µs a rating, no more than 16 are made ready.
+        """
+        if self._identity is None or not isinstance(change, PutRatings) or len(change.ratings) > _MADE_READY:
+            return change
+        return change._replace(rows=as_rows(change.ratings, self._identity.key, int(self._clock())))
+
+    def _write_at_once(self, changes: Sequence[Change]) -> Written | None:
+        """Write what is as usual; None, and nothing was done, for what is not."""
+        with self._one_at_a_time, translating(self.path):
+            db, indexes = self._connect()
+            try:
+                now = int(self._clock())
+                written = at_once.keep(db, indexes, changes, before=self._highest, key=self.key, now=now)
+            except BaseException:
+                self._disconnect()
+                raise
+            if written is not None:
+                self._highest = written.sequence
+            return written
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -98,6 +127,7 @@ class FeedbackStore(FeedbackReader):
                 indexes.bring_on(transaction.sequence)
                 if (transaction.sequence, indexes.settled) != (sequence, settled):
                     db.execute("UPDATE store SET sequence = ?, settled = ?", (transaction.sequence, indexes.settled))
+                db.execute(UNSTAGE)
                 db.execute("COMMIT")
                 self._highest = transaction.sequence
             except BaseException:
@@ -159,7 +189,10 @@ class FeedbackStore(FeedbackReader):
             for setting in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY", "cache_size = -16000"):
                 db.execute(f"PRAGMA {setting}")
             db.execute(STAGE)
-            self._writing, self._file = _Writing(db, Indexes(db)), file
+            indexes = Indexes(db)
+            for statement in at_once.ARRIVING:
+                db.execute(statement)
+            self._writing, self._file = _Writing(db, indexes), file
         except BaseException:
             db.close()
             raise

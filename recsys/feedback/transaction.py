@@ -5,7 +5,6 @@ Each change is kept whole or not at all, whatever becomes of the others. Must no
 
 import hashlib
 import itertools
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,13 +22,14 @@ from recsys.feedback.changes import (
     Outcome,
     PutItem,
     PutRatings,
-    Rating,
     RecordShown,
+    Row,
     Shown,
     user_hash,
 )
 from recsys.feedback.indexes import OF_USER, Indexes
 from recsys.feedback.many import add
+from recsys.feedback.rows import as_rows, unstorable
 
 #: A repeated impression or click is known as such among so many of the latest.
 _SHOWN_KEPT = 1_000_000
@@ -37,26 +37,28 @@ _SHOWN_KEPT = 1_000_000
 STAGE = """
 CREATE TEMP TABLE incoming (
     n INTEGER PRIMARY KEY, hash BLOB, user_id TEXT, item_id TEXT, value REAL, timestamp INTEGER, event_key BLOB)"""
+UNSTAGE = "DELETE FROM incoming"
 #: What came before by one of the names that are staged; `?` are sequences, for those that no index has yet.
 _KNOWN_EVENTS = """
 SELECT event_key, user_id, item_id, value, timestamp
 FROM events CROSS JOIN users USING (uid) CROSS JOIN items USING (iid)
 WHERE sequence IN (
     SELECT sequence FROM incoming CROSS JOIN event_keys USING (event_key) UNION ALL SELECT value FROM json_each(?))"""
-_NEW_USERS = """
-INSERT INTO users (hash, user_id) SELECT hash, user_id FROM incoming
-WHERE hash IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users WHERE users.hash = incoming.hash)
-GROUP BY hash ORDER BY min(n)"""
-_RETURNED_USERS = """
-UPDATE users SET user_id = incoming.user_id FROM incoming
-WHERE users.hash = incoming.hash AND typeof(users.user_id) = 'blob'"""
-_NEW_ITEMS = """
-INSERT INTO items (item_id) SELECT item_id FROM incoming
-WHERE item_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM items WHERE items.item_id = incoming.item_id)
-GROUP BY item_id ORDER BY min(n)"""
-_EVENTS = """
+#: Users and items that are staged get a number. Who was forgotten is back by it.
+KNOW = (
+    """INSERT INTO users (hash, user_id) SELECT hash, user_id FROM incoming
+    WHERE hash IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users WHERE users.hash = incoming.hash)
+    GROUP BY hash ORDER BY min(n)""",
+    """UPDATE users SET user_id = incoming.user_id FROM incoming
+    WHERE users.hash = incoming.hash AND typeof(users.user_id) = 'blob'""",
+    """INSERT INTO items (item_id) SELECT item_id FROM incoming
+    WHERE item_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM items WHERE items.item_id = incoming.item_id)
+    GROUP BY item_id ORDER BY min(n)""",
+)
+#: Events are made of what is staged; they are numbered on from `{}`.
+KEEP_EVENTS = """
 INSERT INTO events
-SELECT ? + n, uid, iid, value, timestamp, event_key
+SELECT {} + n, uid, iid, value, timestamp, event_key
 FROM incoming CROSS JOIN users USING (hash) CROSS JOIN items USING (item_id) ORDER BY n"""
 
 _FORGET_EVENTS = (
@@ -64,17 +66,6 @@ _FORGET_EVENTS = (
     f"DELETE FROM events WHERE sequence IN ({OF_USER})",  # noqa: S608  nor here
     "DELETE FROM user_events WHERE uid = ?",
 )
-
-
-class _Row(NamedTuple):
-    """A rating as it is staged: with the keyed hashes of its user and of its event's name."""
-
-    hash: bytes
-    user_id: str
-    item_id: str
-    value: float | None
-    timestamp: int
-    event_key: bytes | None
 
 
 class _Came(NamedTuple):
@@ -124,7 +115,7 @@ class Transaction:
                 return self._put_ratings([change])[0]
             case DeleteRating(user_id, item_id):
                 item_id.encode()
-                self._stage([_Row(user_hash(self._key, user_id), user_id, item_id, None, self.now, None)])
+                self._stage([Row(user_hash(self._key, user_id), user_id, item_id, None, self.now, None)])
                 self._keep()
                 return Outcome(accepted=1, events=(Event(user_id, item_id, None, self.now, self.sequence),))
             case ForgetUser(user_id):
@@ -171,42 +162,30 @@ class Transaction:
         self.indexes.name((row.event_key, n) for n, row in enumerate(rows, self.sequence + 1) if row.event_key)
         self._keep()
         return [
-            rows if isinstance(rows, Outcome) else _outcome(change, rows, sequences)
+            rows if isinstance(rows, Outcome) else outcome_of(change, rows, sequences)
             for change, rows in zip(changes, rows_of, strict=True)
         ]
 
-    def _rows(self, change: PutRatings) -> "list[_Row] | Outcome":
-        """Return ratings as they are staged, or what becomes of those that cannot be stored."""
+    def _rows(self, change: PutRatings) -> "Sequence[Row] | Outcome":
+        """Return ratings as they are kept, or what becomes of those that cannot be."""
         try:
-            return [self._row(rating) for rating in change.ratings]
-        except (ValueError, OverflowError) as error:
-            return _refused(error)
+            return change.rows or as_rows(change.ratings, self._key, self.now)
+        except InvalidInputError as error:
+            return Outcome(error=error)
 
-    def _row(self, rating: Rating) -> "_Row":
-        """Errors: ValueError, OverflowError for what the database would not take, or not give back."""
-        user_id, item_id, value, timestamp, name = rating
-        if timestamp is None:
-            timestamp = self.now
-        elif not -(2**63) <= timestamp < 2**63:
-            raise OverflowError("a time beyond 64 bits")
-        item_id.encode()
-        key = None if name is None else hashlib.blake2b(name.encode(), digest_size=16, key=self._key).digest()
-        return _Row(user_hash(self._key, user_id), user_id, item_id, finite(value), timestamp, key)
-
-    def _stage(self, rows: "Sequence[_Row | tuple[object, ...]]") -> None:
+    def _stage(self, rows: "Sequence[Row | tuple[object, ...]]") -> None:
         """Have these rows, and no others, in the table `incoming`, numbered from 1."""
-        self.db.execute("DELETE FROM incoming")
-        add(self.db, f"incoming ({', '.join(_Row._fields)})", rows)
+        self.db.execute(UNSTAGE)
+        add(self.db, f"incoming ({', '.join(Row._fields)})", rows)
 
     def _know(self) -> None:
-        """Give each user and item that is staged a number. Who was forgotten is back by it."""
-        for statement in (_NEW_USERS, _RETURNED_USERS, _NEW_ITEMS):
+        for statement in KNOW:
             self.db.execute(statement)
 
     def _keep(self) -> None:
         """Make events of what is staged."""
         self._know()
-        self.sequence += self.db.execute(_EVENTS, (self.sequence,)).rowcount
+        self.sequence += self.db.execute(KEEP_EVENTS.format("?"), (self.sequence,)).rowcount
 
     def _forget(self, user_id: str) -> Outcome:
         """The row of the user stays, for its hash, and keeps its size, so that no page is rearranged."""
@@ -243,15 +222,15 @@ def _refused(error: Exception) -> Outcome:
     return Outcome(error=error if isinstance(error, RecsysError) else unstorable(error))
 
 
-def _all_of(rows_of: "Iterable[list[_Row] | Outcome]") -> "list[_Row]":
+def _all_of(rows_of: "Iterable[Sequence[Row] | Outcome]") -> "list[Row]":
     return [row for rows in rows_of if not isinstance(rows, Outcome) for row in rows]
 
 
-def _new_among(change: PutRatings, rows: "Sequence[_Row]", came: "dict[bytes, _Came]") -> "list[_Row] | Outcome":
+def _new_among(change: PutRatings, rows: "Sequence[Row]", came: "dict[bytes, _Came]") -> "list[Row] | Outcome":
     """Return those of a change that did not come before, neither before it, as `came` says, nor further up in it, or
     what becomes of a change that says something else than before. What is new is added to `came`.
     """
-    new: list[_Row] = []
+    new: list[Row] = []
     mine: dict[bytes, _Came] = {}
     for number, (rating, row) in enumerate(zip(change.ratings, rows, strict=True)):
         key = row.event_key
@@ -269,18 +248,6 @@ def _new_among(change: PutRatings, rows: "Sequence[_Row]", came: "dict[bytes, _C
     return new
 
 
-def _outcome(change: PutRatings, rows: "Sequence[_Row]", sequences: Iterator[int]) -> Outcome:
+def outcome_of(change: PutRatings, rows: "Sequence[Row]", sequences: Iterator[int]) -> Outcome:
     events = tuple([Event(*row[1:5], next(sequences)) for row in rows])
     return Outcome(accepted=len(events), duplicates=len(change.ratings) - len(events), events=events)
-
-
-def finite(value: float | None) -> float | None:
-    """Return a rating as it is. Errors: ValueError for NaN, which SQLite would keep as a deletion, and infinity."""
-    if value is not None and not math.isfinite(value):
-        raise ValueError(f"{value} is no rating")
-    return value
-
-
-def unstorable(error: Exception) -> InvalidInputError:
-    """What validation lets through and the store cannot take: half a surrogate pair, a number beyond 64 bits."""
-    return InvalidInputError(f"a value cannot be stored: {type(error).__name__}")

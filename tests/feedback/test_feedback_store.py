@@ -296,10 +296,8 @@ def test_what_is_kept_is_looked_up_by_index_however_much_there_is(store: Feedbac
     with store.transaction() as held:
         statements = (
             transaction._KNOWN_EVENTS.replace("?", "'[]'"),
-            transaction._NEW_USERS,
-            transaction._RETURNED_USERS,
-            transaction._NEW_ITEMS,
-            transaction._EVENTS.replace("?", "0"),
+            *transaction.KNOW,
+            transaction.KEEP_EVENTS.format("0"),
         )
         plans = [row[3] for text in statements for row in held.db.execute(f"EXPLAIN QUERY PLAN {text}")]
 

@@ -11,7 +11,17 @@ import pytest
 from stores import FILM, NOW, OpenStore, all_bytes, item_numbers, numbered, put, rows
 
 from recsys.errors import EventConflictError, FeedbackFullError, FeedbackUnavailableError, RecsysError
-from recsys.feedback.changes import Change, Changes, DeleteRating, ForgetUser, Outcome, PutItem, Rating, Written
+from recsys.feedback.changes import (
+    Change,
+    Changes,
+    DeleteRating,
+    ForgetUser,
+    Outcome,
+    PutItem,
+    PutRatings,
+    Rating,
+    Written,
+)
 from recsys.feedback.ingest import Ingest
 from recsys.feedback.store import FeedbackStore
 
@@ -28,12 +38,14 @@ class GatedStore(FeedbackStore):
         self.writing = threading.Event()
         self.tried = threading.Event()
         self.fail_with: Exception | None = None
+        self.asked: list[Change] = []
 
     def try_writing(self) -> None:
         self.tried.set()
         super().try_writing()
 
     def write(self, changes: Sequence[Change]) -> Written:
+        self.asked += changes
         self.writing.set()
         assert self.gate.wait(30)
         if self.fail_with is not None:
@@ -169,6 +181,16 @@ async def test_while_several_write_those_who_come_within_a_moment_share_a_commit
         await asyncio.gather(*one_by_one)
 
     assert service.groups == [1, 2, 3]
+
+
+async def test_the_writer_is_given_small_requests_ready_made(start: Start) -> None:
+    service = start()
+    await service.submit(1)  # with it the store becomes known
+    await service.submit(2)
+
+    asked = service.store.asked[-1]
+    assert isinstance(asked, PutRatings)
+    assert [row.item_id for row in asked.rows] == ["item2"]
 
 
 async def test_large_requests_do_not_make_a_group_grow_without_end(start: Start) -> None:
