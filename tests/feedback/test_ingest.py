@@ -1,4 +1,5 @@
 import asyncio
+import os
 import random
 import threading
 import time
@@ -191,6 +192,16 @@ async def test_the_writer_is_given_small_requests_ready_made(start: Start) -> No
     asked = service.store.asked[-1]
     assert isinstance(asked, PutRatings)
     assert [row.item_id for row in asked.rows] == ["item2"]
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="the scheduler has no such class")
+async def test_the_writer_does_not_interrupt_the_loop(start: Start) -> None:
+    await start().submit(1)
+
+    writer = next(thread for thread in threading.enumerate() if thread.name == "feedback-writer")
+    assert writer.native_id is not None
+    assert os.sched_getscheduler(writer.native_id) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 async def test_large_requests_do_not_make_a_group_grow_without_end(start: Start) -> None:
