@@ -11,11 +11,11 @@ import sqlite3
 from collections.abc import Sequence
 
 from recsys.errors import InvalidInputError
-from recsys.feedback.changes import Change, PutRatings, Row, Written
+from recsys.feedback.changes import Change, PutRatings, Written
 from recsys.feedback.database import is_busy
 from recsys.feedback.indexes import SETTLE, Indexes
 from recsys.feedback.many import add
-from recsys.feedback.rows import as_rows
+from recsys.feedback.rows import Row, as_rows
 from recsys.feedback.transaction import KEEP_EVENTS, KNOW, UNSTAGE, outcome_of
 
 #: With more, nothing is won: the steps of a transaction are few for each of them.
@@ -58,7 +58,7 @@ def keep(
     if places is None:
         return None
     try:
-        rows_of = [change.rows or as_rows(change.ratings, key, now) for change in put]
+        rows_of = [as_rows(change.ratings, key, now) for change in put]
     except InvalidInputError:
         return None
     after, rows = before + n, list(itertools.chain.from_iterable(rows_of))

@@ -38,22 +38,10 @@ class Shown:
     strategy: str
 
 
-class Row(NamedTuple):
-    """A rating as it is kept, or taken back (`value` None), with the keyed hashes of its user and its event's name."""
-
-    hash: bytes
-    user_id: str
-    item_id: str
-    value: float | None
-    timestamp: int
-    event_key: bytes | None
-
-
 class PutRatings(NamedTuple):
-    """Keep all of these, or none. `rows`: how they are kept, if that was made ready."""
+    """Keep all of these, or none."""
 
     ratings: tuple[Rating, ...]
-    rows: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,6 @@ class Ingest:
             raise FeedbackUnavailableError("the service is stopping", hint=_RESEND)
         if self._waiting_rows and self._waiting_rows + rows > self._max_waiting:
             raise FeedbackFullError(f"{self._waiting_rows} ratings are waiting to be written", hint="send them later")
-        change = self._store.make_ready(change)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._waiting_rows += rows
         self._due.append((self._loop.time() + self._wait_s, future))

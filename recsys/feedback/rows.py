@@ -3,9 +3,21 @@
 import hashlib
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from recsys.errors import InvalidInputError
-from recsys.feedback.changes import Rating, Row, user_hash
+from recsys.feedback.changes import Rating, user_hash
+
+
+class Row(NamedTuple):
+    """A rating as it is kept, or taken back (`value` None), with the keyed hashes of its user and its event's name."""
+
+    hash: bytes
+    user_id: str
+    item_id: str
+    value: float | None
+    timestamp: int
+    event_key: bytes | None
 
 
 def as_rows(ratings: Iterable[Rating], key: bytes, now: int) -> tuple[Row, ...]:

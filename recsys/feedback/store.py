@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 from recsys.errors import FeedbackUnavailableError
 from recsys.feedback import at_once
-from recsys.feedback.changes import Change, PutRatings, Written
+from recsys.feedback.changes import Change, Written
 from recsys.feedback.database import connect, feedback_path, is_busy, room_bytes, translating
 from recsys.feedback.indexes import Indexes
 from recsys.feedback.reading import FeedbackReader
-from recsys.feedback.rows import as_rows
 from recsys.feedback.schema import SCHEMA_VERSION, ensure, inspect, read_identity, upgrade
 from recsys.feedback.transaction import STAGE, UNSTAGE, Transaction
 
@@ -27,8 +26,6 @@ _ASK_S = 0.001
 _SCRUB_S = 0.1
 #: A disk with less is called full, even if a small write would fit.
 _ROOM_BYTES = 2**20
-#: Of more ratings than this, no more is done before it is their turn.
-_MADE_READY = 16
 _RESTART = "restart the service"
 
 
@@ -86,15 +83,6 @@ class FeedbackStore(FeedbackReader):
             self._must_scrub = True
             self.scrub()
         return Written(before, transaction.sequence, outcomes)
-
-    def make_ready(self, change: Change) -> Change:
-        """Do already what `write` would do, for who can do it earlier: what needs neither the disk nor its turn.
-
-        Errors: InvalidInputError for what cannot be kept. Cost: 2.7 µs a rating, no more than 16 are made ready.
-        """
-        if self._identity is None or not isinstance(change, PutRatings) or len(change.ratings) > _MADE_READY:
-            return change
-        return change._replace(rows=as_rows(change.ratings, self._identity.key, int(self._clock())))
 
     def _write_at_once(self, changes: Sequence[Change]) -> Written | None:
         """Write what is as usual; None, and nothing was done, for what is not."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from stores import FILM, NOW, OpenStore, check_indexes, numbered, put, rows, write
+from stores import FILM, OpenStore, check_indexes, numbered, put, rows, write
 
 from recsys.errors import EventConflictError
 from recsys.feedback import indexes
-from recsys.feedback.changes import Change, DeleteRating, ForgetUser, PutItem, PutRatings, Rating
+from recsys.feedback.changes import Change, DeleteRating, ForgetUser, PutItem, Rating
 from recsys.feedback.importing import import_ratings
 from recsys.feedback.store import FeedbackStore
 
@@ -142,22 +142,3 @@ def test_who_was_forgotten_is_back_by_a_rating(used: FeedbackStore) -> None:
     assert [(event.user_id, event.item_id) for event in rows(used.events()) if event.user_id == "user1"] == [
         ("user1", "item201")
     ]
-
-
-class TestWhatIsMadeReady:
-    def test_is_kept_as_it_would_be(self, used: FeedbackStore) -> None:
-        ready = [used.make_ready(change) for change in named(201, 202)]
-
-        assert [isinstance(change, PutRatings) and len(change.rows) == 1 for change in ready] == [True, True]
-        used.write(ready)
-        assert write(used, named(201)[0])[:2] == (0, 1)
-        assert sum(event.item_id in ("item201", "item202") for event in rows(used.events())) == 2
-
-    def test_came_when_it_was_made_ready(self, used: FeedbackStore) -> None:
-        ready = used.make_ready(put(Rating("ann", "1", 4.0)))
-
-        assert isinstance(ready, PutRatings)
-        assert ready.rows[0].timestamp == NOW
-
-    def test_is_not_much_at_once(self, used: FeedbackStore) -> None:
-        assert numbered(range(1000)) == used.make_ready(numbered(range(1000)))

@@ -19,7 +19,6 @@ from recsys.feedback.changes import (
     ForgetUser,
     Outcome,
     PutItem,
-    PutRatings,
     Rating,
     Written,
 )
@@ -182,16 +181,6 @@ async def test_while_several_write_those_who_come_within_a_moment_share_a_commit
         await asyncio.gather(*one_by_one)
 
     assert service.groups == [1, 2, 3]
-
-
-async def test_the_writer_is_given_small_requests_ready_made(start: Start) -> None:
-    service = start()
-    await service.submit(1)  # with it the store becomes known
-    await service.submit(2)
-
-    asked = service.store.asked[-1]
-    assert isinstance(asked, PutRatings)
-    assert [row.item_id for row in asked.rows] == ["item2"]
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="the scheduler has no such class")
