@@ -6,7 +6,6 @@ sequence, and then wakes who waits. What other processes wrote reaches memory th
 
 import asyncio
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -20,6 +19,7 @@ from recsys.errors import FeedbackFullError, FeedbackUnavailableError, RecsysErr
 from recsys.feedback.changes import Change, Changes, Outcome, n_rows
 from recsys.feedback.store import FeedbackStore
 from recsys.feedback.turnstile import Turnstile
+from recsys.feedback.yielding import give_way
 
 _log = structlog.get_logger(__name__)
 #: Beyond so many rows a longer group saves nothing: it would only keep the first waiting, and the loop busy afterwards.
@@ -163,7 +163,7 @@ class Ingest:
 
     def _run(self) -> None:
         """The writer thread: a group, then the next; a look at what others wrote whenever there is none."""
-        _leave_others_at_work()
+        give_way()
         scrubbed = time.monotonic()
         while (group := self._take()) is not None:
             if not group:
@@ -270,15 +270,6 @@ class Ingest:
             future.set_result(outcome)
         while self._due and self._due[0][1].done():
             self._due.popleft()
-
-
-def _leave_others_at_work() -> None:
-    """Have this thread take no processor from another as soon as it has something to do, as others may: it is woken
-    hundreds of times a second, and the event loop would be interrupted for it. It gets no less time (sched(7)).
-    """
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(PermissionError):  # where system calls are filtered; ratings are kept all the same
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _fail(future: "asyncio.Future[Outcome]", error: RecsysError) -> None:

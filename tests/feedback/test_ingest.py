@@ -184,7 +184,7 @@ async def test_while_several_write_those_who_come_within_a_moment_share_a_commit
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="the scheduler has no such class")
-async def test_the_writer_does_not_interrupt_the_loop(start: Start) -> None:
+async def test_the_writer_gives_way_and_nobody_else(start: Start) -> None:
     await start().submit(1)
 
     writer = next(thread for thread in threading.enumerate() if thread.name == "feedback-writer")
