@@ -14,12 +14,12 @@ from recsys.errors import InvalidInputError
 from recsys.feedback.changes import Change, PutRatings, Written
 from recsys.feedback.database import is_busy
 from recsys.feedback.indexes import SETTLE, Indexes
-from recsys.feedback.many import add
+from recsys.feedback.many import AT_ONCE, add
 from recsys.feedback.rows import Row, as_rows
 from recsys.feedback.transaction import KEEP_EVENTS, KNOW, UNSTAGE, outcome_of
 
-#: With more, nothing is won: the steps of a transaction are few for each of them.
-_MOST = 63
+#: What fits into one step beside the row that comes after the last; of more, a transaction's steps are few for each.
+_MOST = AT_ONCE - 1
 _STAGED = ", ".join(Row._fields)
 #: What comes after the last rating: from which sequence to which it leads, and from which place of a merge.
 _LAST = ("before", "after", "place", "next_place")

@@ -20,13 +20,13 @@ class Row(NamedTuple):
     event_key: bytes | None
 
 
-def as_rows(ratings: Iterable[Rating], key: bytes, now: int) -> tuple[Row, ...]:
+def as_rows(ratings: Iterable[Rating], key: bytes, now: int) -> list[Row]:
     """Make rows of ratings; one without a time came `now`. Cost: 2.7 µs each.
 
     Errors: InvalidInputError for what the database would not take, or not give back.
     """
     try:
-        return tuple([_row(rating, key, now) for rating in ratings])
+        return [_row(rating, key, now) for rating in ratings]
     except (ValueError, OverflowError) as error:
         raise unstorable(error) from error
 

@@ -12,16 +12,7 @@ import pytest
 from stores import FILM, NOW, OpenStore, all_bytes, item_numbers, numbered, put, rows
 
 from recsys.errors import EventConflictError, FeedbackFullError, FeedbackUnavailableError, RecsysError
-from recsys.feedback.changes import (
-    Change,
-    Changes,
-    DeleteRating,
-    ForgetUser,
-    Outcome,
-    PutItem,
-    Rating,
-    Written,
-)
+from recsys.feedback.changes import Change, Changes, DeleteRating, ForgetUser, Outcome, PutItem, Rating, Written
 from recsys.feedback.ingest import Ingest
 from recsys.feedback.store import FeedbackStore
 
@@ -38,14 +29,12 @@ class GatedStore(FeedbackStore):
         self.writing = threading.Event()
         self.tried = threading.Event()
         self.fail_with: Exception | None = None
-        self.asked: list[Change] = []
 
     def try_writing(self) -> None:
         self.tried.set()
         super().try_writing()
 
     def write(self, changes: Sequence[Change]) -> Written:
-        self.asked += changes
         self.writing.set()
         assert self.gate.wait(30)
         if self.fail_with is not None:
