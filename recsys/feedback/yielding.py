@@ -39,7 +39,7 @@ def give_way() -> None:
     """
     if not hasattr(os, "SCHED_BATCH"):
         return
-    with contextlib.suppress(PermissionError):
+    with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         if (number := _SCHED_SETATTR.get(platform.machine())) is not None:
             nice = os.getpriority(os.PRIO_PROCESS, 0)
