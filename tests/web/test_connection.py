@@ -152,16 +152,19 @@ async def test_answers_to_ratings_wait_as_well(served: Served, others: Others) -
     assert await answer_of(reader) == (200, b'{"accepted":1,"duplicates":0}')
 
 
-async def test_the_rest_of_what_was_held_is_read(served: Served, others: Others) -> None:
+@pytest.mark.parametrize("n_pieces", [1, 2, 3])
+async def test_the_rest_of_what_was_held_is_read(served: Served, others: Others, n_pieces: int) -> None:
     reader, writer = await served.connect()
     others.wait = True
     content = posted("viewer", served.item_ids[0])
-    writer.write(content[:30])
+    for start in range(0, 30 * n_pieces, 30):
+        writer.write(content[start : start + 30])
+        await asyncio.sleep(0.01)  # each piece is read by itself, if it is read
     await served.holds(1)
     others.wait = False
     while served.app[TURNS].are_awaited:  # noqa: ASYNC110  only the state is there
         await asyncio.sleep(0.001)
-    writer.write(content[30:])
+    writer.write(content[30 * n_pieces :])
 
     assert await answer_of(reader) == (200, b'{"accepted":1,"duplicates":0}')
 
