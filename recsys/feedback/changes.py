@@ -5,6 +5,7 @@ tuple: a frozen data class takes four times as long.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -38,10 +39,22 @@ class Shown:
     strategy: str
 
 
+class Row(NamedTuple):
+    """A rating as it is kept, or taken back (`value` None), with the keyed hashes of its user and its event's name."""
+
+    hash: bytes
+    user_id: str
+    item_id: str
+    value: float | None
+    timestamp: int
+    event_key: bytes | None
+
+
 class PutRatings(NamedTuple):
-    """Keep all of these, or none."""
+    """Keep all of these, or none. `rows` are the same as they are kept, where they were made beforehand."""
 
     ratings: tuple[Rating, ...]
+    rows: tuple[Row, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +115,19 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One commit: `outcomes` in the order asked, and the store's sequence `before` and after it."""
+    """One commit: the store's sequence `before` and after it, and what came of each change.
+
+    The latter is made when it is asked for: the thread that writes would hold the interpreter's lock for it.
+    """
 
     before: int
     sequence: int
-    outcomes: tuple[Outcome, ...]
+    make_outcomes: Callable[[], tuple[Outcome, ...]]
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """In the order asked; made anew each time."""
+        return self.make_outcomes()
 
 
 @dataclass(frozen=True)
@@ -124,8 +145,10 @@ class Changes:
 def n_rows(change: Change) -> int:
     """How much work a change is, in rows."""
     match change:
-        case PutRatings(rows) | RecordShown(rows):
-            return len(rows)
+        case PutRatings(ratings):
+            return len(ratings)
+        case RecordShown(shown):
+            return len(shown)
         case _:
             return 1
 

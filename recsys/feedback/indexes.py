@@ -11,7 +11,7 @@ may find them twice.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 #: The sequences of one user's events, `?1`.
 OF_USER = """
@@ -76,7 +76,7 @@ class Indexes:
             self.name(zip(map(bytes.fromhex, names.split()), map(int, numbers.split()), strict=True))
             self._known = sequence
 
-    def name(self, named: Iterable[tuple[bytes, int]]) -> None:
+    def name(self, named: Mapping[bytes, int] | Iterable[tuple[bytes, int]]) -> None:
         """Remember the names of events, and their sequences."""
         self._recent.update(named)
 
@@ -84,6 +84,11 @@ class Indexes:
         """Return the sequences of events with these names that may not be in the index yet."""
         found = (self._recent.get(key) or self._merging.get(key) for key in keys)
         return [sequence for sequence in found if sequence is not None]
+
+    def knows_any(self, named: Mapping[bytes, int]) -> bool:
+        """Whether `unsettled` would find any of these names, for a fifth of the time."""
+        names = named.keys()
+        return not (self._recent.keys().isdisjoint(names) and self._merging.keys().isdisjoint(names))
 
     def bring_on(self, sequence: int) -> None:
         """Settle a few: the store has come to `sequence`. Cost: some 5 µs for each event that came."""

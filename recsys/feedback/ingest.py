@@ -16,7 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from recsys.errors import FeedbackFullError, FeedbackUnavailableError, RecsysError
-from recsys.feedback.changes import Change, Changes, Outcome, n_rows
+from recsys.feedback.changes import Change, Changes, Outcome, Written, n_rows
 from recsys.feedback.store import FeedbackStore
 from recsys.feedback.turnstile import Turnstile
 from recsys.feedback.yielding import give_way
@@ -185,18 +185,18 @@ class Ingest:
     def _write(self, group: list[_Waiting]) -> None:
         rows = sum(waiting.rows for waiting in group)
         group = [waiting for waiting in group if not waiting.future.done()]
-        outcomes: tuple[Outcome, ...] = ()
+        written: Written | None = None
         error: RecsysError | None = None
         try:
             if group:
                 written = self._store.write([waiting.change for waiting in group])
                 self._follow(written.before)
-                self._known, outcomes = written.sequence, written.outcomes
+                self._known = written.sequence
         except Exception as caught:
             error = self._note(caught)
         else:
             self._note_success()
-        self._to_loop(self._deliver, group, rows, outcomes, error)
+        self._to_loop(self._deliver, group, rows, written, error)
 
     def _look(self) -> None:
         try:
@@ -243,16 +243,15 @@ class Ingest:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
             self._loop.call_soon_threadsafe(callback, *arguments)
 
-    def _deliver(
-        self, group: list[_Waiting], rows: int, outcomes: tuple[Outcome, ...], error: RecsysError | None
-    ) -> None:
+    def _deliver(self, group: list[_Waiting], rows: int, written: Written | None, error: RecsysError | None) -> None:
         """On the loop: memory first, then those who wait. Meanwhile the next group is written."""
         self._waiting_rows -= rows
         self._is_writing = False
         self._gather_until = self._loop.time() + _GATHER_S if len(group) > 1 else 0.0
         if self._gathered:
             self._gather()
-        if outcomes and error is None:
+        outcomes = written.outcomes if written is not None and error is None else ()
+        if outcomes:
             try:
                 self._on_written(outcomes)
             except Exception:

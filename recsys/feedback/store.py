@@ -24,6 +24,8 @@ from recsys.feedback.transaction import STAGE, UNSTAGE, Transaction
 #: How often a writer asks for its turn. SQLite itself asks up to 100 ms apart, and would miss an import's pauses.
 _ASK_S = 0.001
 _SCRUB_S = 0.1
+#: How often it is seen to that the file still is the one that was opened. Each look costs as much as a step of SQLite.
+_LOOK_S = 0.05
 #: A disk with less is called full, even if a small write would fit.
 _ROOM_BYTES = 2**20
 _RESTART = "restart the service"
@@ -49,6 +51,7 @@ class FeedbackStore(FeedbackReader):
         self._one_at_a_time = threading.Lock()
         self._writing: _Writing | None = None
         self._file: tuple[int, int] | None = None
+        self._look_at = 0.0
         self._highest = 0
         self._is_checked = False
         self._must_scrub = True
@@ -82,7 +85,7 @@ class FeedbackStore(FeedbackReader):
         if any(outcome.forgotten for outcome in outcomes):
             self._must_scrub = True
             self.scrub()
-        return Written(before, transaction.sequence, outcomes)
+        return Written(before, transaction.sequence, lambda: outcomes)
 
     def _write_at_once(self, changes: Sequence[Change]) -> Written | None:
         """Write what is as usual; None, and nothing was done, for what is not."""
@@ -158,6 +161,8 @@ class FeedbackStore(FeedbackReader):
         """Return the writing connection, a new one after a failure. A store that was put in the place of the one
         opened first is not written to: what is in memory and the cutoffs of models would not fit it.
         """
+        if self._writing is not None and time.monotonic() < self._look_at:
+            return self._writing
         if not self._is_checked:
             ensure(self.path)
             self._identity = inspect(self.path)
@@ -165,6 +170,7 @@ class FeedbackStore(FeedbackReader):
             self._is_checked = True
         found = self.path.stat()
         file = (found.st_dev, found.st_ino)
+        self._look_at = time.monotonic() + _LOOK_S
         if self._writing is not None and self._file == file:
             return self._writing
         self._disconnect()

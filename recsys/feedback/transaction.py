@@ -23,12 +23,13 @@ from recsys.feedback.changes import (
     PutItem,
     PutRatings,
     RecordShown,
+    Row,
     Shown,
     user_hash,
 )
 from recsys.feedback.indexes import OF_USER, Indexes
 from recsys.feedback.many import add
-from recsys.feedback.rows import Row, as_rows, unstorable
+from recsys.feedback.rows import as_rows, unstorable
 
 #: A repeated impression or click is known as such among so many of the latest.
 _SHOWN_KEPT = 1_000_000
@@ -168,7 +169,7 @@ class Transaction:
     def _rows(self, change: PutRatings) -> "Sequence[Row] | Outcome":
         """Return ratings as they are kept, or what becomes of those that cannot be."""
         try:
-            return as_rows(change.ratings, self._key, self.now)
+            return as_rows(change, self._key, self.now)
         except InvalidInputError as error:
             return Outcome(error=error)
 

@@ -14,6 +14,9 @@ from pathlib import Path
 from watchfiles import awatch
 
 _DEBOUNCE_MS = 50
+#: How often the thread that listens looks up: each time it takes the interpreter's lock from the event loop, as long as
+#: an answer takes.
+_LISTEN_MS = 100
 
 
 async def follow_hints(roots: Sequence[Path], every_s: float, kick: Callable[[], None]) -> None:
@@ -42,7 +45,7 @@ async def _events(roots: Sequence[Path], every_s: float) -> AsyncIterator[None]:
             *present,
             watch_filter=lambda _change, path: "/.staging/" not in path,
             debounce=_DEBOUNCE_MS,
-            step=20,
+            step=_LISTEN_MS,
             rust_timeout=1000,
             stop_event=stop,
         ):

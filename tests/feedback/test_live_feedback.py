@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys.feedback.changes import PutRatings, Rating
+from recsys.errors import InvalidInputError
+from recsys.feedback.changes import Outcome, PutRatings, Rating
 from recsys.feedback.live import LiveFeedback
 
 
@@ -33,6 +34,33 @@ def test_a_restart_knows_what_was_rated_before(tmp_path: Path) -> None:
     assert sequences == [3]
     assert feedback.overlay.n_events == 3
     assert feedback.overlay.latest("ann") == 3
+
+
+@pytest.mark.parametrize("n_ratings", [1, 100])
+def test_what_cannot_be_stored_is_refused_and_nothing_of_it_kept(tmp_path: Path, n_ratings: int) -> None:
+    """A few ratings are looked at on the loop, many in the thread that writes."""
+
+    async def run() -> tuple[Outcome, LiveFeedback]:
+        feedback = LiveFeedback(tmp_path)
+        await feedback.start()
+        ratings = tuple(Rating("ann", f"item{number}", 4.0) for number in range(n_ratings))
+        with pytest.raises(InvalidInputError, match="cannot be stored"):
+            await feedback.submit(PutRatings((*ratings[1:], Rating("half a pair \ud83d", "a", 4.0))))
+        outcome = await feedback.submit(PutRatings(ratings))
+        await feedback.close(5)
+        return outcome, feedback
+
+    outcome, feedback = asyncio.run(run())
+
+    assert outcome.accepted == feedback.overlay.n_events == n_ratings
+    assert outcome.events[0].sequence == 1
+
+
+def test_a_rating_without_a_time_is_of_its_arrival(tmp_path: Path) -> None:
+    _, feedback = rate(tmp_path, "a")
+
+    assert feedback.overlay.of_user("ann").timestamps.tolist() == [1_000]
+    assert feedback.store.events().timestamps.tolist() == [1_000]
 
 
 def test_after_a_restore_nothing_new_is_taken_for_learned(tmp_path: Path) -> None:

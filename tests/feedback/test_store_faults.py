@@ -18,6 +18,7 @@ from small_disks import fill, read_only
 from stores import OpenStore, item_numbers, numbered, rows
 
 from recsys.errors import FeedbackUnavailableError
+from recsys.feedback import store as feedback_store
 from recsys.feedback.changes import ForgetUser
 from recsys.feedback.store import FeedbackStore
 
@@ -200,6 +201,10 @@ class TestLock:
 class TestAnotherFile:
     """Ratings must not go where nobody will look for them."""
 
+    @pytest.fixture(autouse=True)
+    def look_each_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(feedback_store, "_LOOK_S", 0.0)
+
     def test_one_that_was_moved_away_is_not_written_to_until_it_is_back(
         self, store: FeedbackStore, tmp_path: Path
     ) -> None:
@@ -238,6 +243,27 @@ class TestAnotherFile:
 
         with pytest.raises(FeedbackUnavailableError, match="older copy"):
             store.write([numbered([2])])
+
+    def test_is_seen_some_time_later_by_who_writes_all_the_time(
+        self, store: FeedbackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To look each time would cost the event loop as much as a step of SQLite."""
+        monkeypatch.setattr(feedback_store, "_LOOK_S", 0.3)
+        written = []
+
+        def write_on() -> None:
+            for number in range(1_000_000):
+                store.write([numbered([number])])
+                written.append(number)
+                if number == 0:
+                    os.rename(store.path.parent, tmp_path / "away")
+
+        with pytest.raises(FeedbackUnavailableError, match="No such file"):
+            write_on()
+
+        os.rename(tmp_path / "away", store.path.parent)
+        assert len(written) > 1
+        assert item_numbers(store) == written
 
 
 def test_two_processes_write_at_once_and_nothing_is_lost(store: FeedbackStore) -> None:
