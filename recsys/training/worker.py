@@ -68,10 +68,7 @@ def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int, *,
     _to_parent = to_parent
     to_parent.send(Started(os.getpid()))
     if behind_the_server:
-        os.nice(_NICENESS)
-        if hasattr(os, "SCHED_IDLE"):
-            # a nice process still takes its turns from the server; one of this class does not
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        give_way()
     # should a container's memory run out, the kernel takes this process and not the server
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -79,6 +76,15 @@ def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int, *,
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     _load_libraries()
     _limit_memory(memory_limit_mb)
+
+
+def give_way() -> None:
+    """Work when nobody else wants to. Where system calls are filtered, or unknown, this process is only nice."""
+    os.nice(_NICENESS)
+    if hasattr(os, "SCHED_IDLE"):
+        # a nice process still takes its turns from the server; one of this class does not
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _load_libraries() -> None:
