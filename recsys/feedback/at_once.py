@@ -62,7 +62,7 @@ def keep(
         return None
     after, rows = before + n, list(itertools.chain.from_iterable(rows_of))
     named = {row.event_key: number for number, row in enumerate(rows, before + 1) if row.event_key is not None}
-    if len(named) < n - [row.event_key for row in rows].count(None) or indexes.knows_any(named):
+    if len(named) < sum(row.event_key is not None for row in rows) or indexes.knows_any(named):
         return None
     try:
         db.execute(_statement(n), (*itertools.chain.from_iterable(rows), before, after, *places))
@@ -72,7 +72,7 @@ def keep(
         if not is_busy(error):
             raise
         return None
-    indexes.name(named)
+    indexes.name(named.items())
     indexes.went_on(after, places[1])
 
     def outcomes() -> tuple[Outcome, ...]:

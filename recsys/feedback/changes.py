@@ -145,10 +145,8 @@ class Changes:
 def n_rows(change: Change) -> int:
     """How much work a change is, in rows."""
     match change:
-        case PutRatings(ratings):
-            return len(ratings)
-        case RecordShown(shown):
-            return len(shown)
+        case PutRatings(rows) | RecordShown(rows):
+            return len(rows)
         case _:
             return 1
 

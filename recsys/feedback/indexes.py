@@ -76,7 +76,7 @@ class Indexes:
             self.name(zip(map(bytes.fromhex, names.split()), map(int, numbers.split()), strict=True))
             self._known = sequence
 
-    def name(self, named: Mapping[bytes, int] | Iterable[tuple[bytes, int]]) -> None:
+    def name(self, named: Iterable[tuple[bytes, int]]) -> None:
         """Remember the names of events, and their sequences."""
         self._recent.update(named)
 

@@ -250,9 +250,10 @@ class Ingest:
         self._gather_until = self._loop.time() + _GATHER_S if len(group) > 1 else 0.0
         if self._gathered:
             self._gather()
-        outcomes = written.outcomes if written is not None and error is None else ()
-        if outcomes:
+        outcomes: tuple[Outcome, ...] = ()
+        if written is not None and error is None:
             try:
+                outcomes = written.outcomes
                 self._on_written(outcomes)
             except Exception:
                 _log.exception("what was written did not reach memory")

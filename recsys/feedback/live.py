@@ -22,8 +22,8 @@ from recsys.feedback.turnstile import Turnstile
 
 _log = structlog.get_logger(__name__)
 _NO_EVENTS = Events.of([])
-#: So few ratings are hashed on the loop, 3 µs each. The writer thread would hold the interpreter's lock for a whole
-#: group of them, and the loop with it: that was most of what ratings cost those who ask for recommendations.
+#: So few ratings are hashed on the loop, 3 µs each: the writer thread would hold the interpreter's lock for a whole
+#: group of them, and the loop would wait for it.
 _FEW = 16
 
 

@@ -11,13 +11,13 @@ from functools import lru_cache
 from itertools import chain
 
 #: So many rows are added in a step, at most: a statement is kept for each number of them.
-AT_ONCE = 64
+_AT_ONCE = 64
 
 
 def add(db: sqlite3.Connection, into: str, rows: Sequence[tuple[object, ...]]) -> None:
     """Insert rows, all of one width, into the table and columns that `into` names."""
-    for start in range(0, len(rows), AT_ONCE):
-        chunk = rows[start : start + AT_ONCE]
+    for start in range(0, len(rows), _AT_ONCE):
+        chunk = rows[start : start + _AT_ONCE]
         values = tuple(chain.from_iterable(chunk))
         db.execute(f"INSERT INTO {into} VALUES {_places(len(chunk), len(chunk[0]))}", values)  # noqa: S608  no value is in the text
 

@@ -68,7 +68,7 @@ def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int, *,
     _to_parent = to_parent
     to_parent.send(Started(os.getpid()))
     if behind_the_server:
-        give_way()
+        stay_behind()
     # should a container's memory run out, the kernel takes this process and not the server
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -78,7 +78,7 @@ def prepare(to_parent: "Connection", blas_threads: int, memory_limit_mb: int, *,
     _limit_memory(memory_limit_mb)
 
 
-def give_way() -> None:
+def stay_behind() -> None:
     """Work when nobody else wants to. Where system calls are filtered, or unknown, this process is only nice."""
     os.nice(_NICENESS)
     if hasattr(os, "SCHED_IDLE"):
